@@ -1,0 +1,206 @@
+"""Every setting of the system: one frozen, typed object, built once at the edge.
+
+Source: the process environment, then a file `.env` beside it (the environment wins). An empty
+value counts as unset. Names of variables are the field names in upper case.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Self
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Positive = Annotated[int, Field(ge=1)]
+
+# Values of these may carry passwords, so an error names the variable and never its value.
+SECRET_VARIABLES = frozenset(
+    {
+        "CLICKHOUSE_PASSWORD",
+        "JWT_SECRET",
+        "NATS_URL",
+        "DATABASE_URL",
+        "REDIS_URL",
+        "ALERT_WEBHOOK_URL",
+    }
+)
+
+
+URL_SCHEMES = {
+    "nats_url": ("nats", "tls"),
+    "database_url": ("postgresql", "postgres"),
+    "redis_url": ("redis", "rediss"),
+    "alert_webhook_url": ("https", "http"),
+}
+
+
+class SettingsError(ValueError):
+    """One or more settings can't be used; `str()` is one line for each, naming the variable."""
+
+
+class Settings(BaseModel):
+    """All settings, validated. Durations carry their unit in the name; sizes are bytes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    # The sidecar
+    port_analytics: Port = 3007
+    host_analytics: str = "127.0.0.1"
+    streaming_enabled: bool = True
+    clickhouse_enabled: bool = True
+    allowed_origins: str = ""
+    allow_anonymous: bool = False
+
+    # Services
+    nats_url: SecretStr = SecretStr("nats://localhost:4222")
+    database_url: SecretStr = SecretStr("postgresql://teei@localhost:5432/teei_platform")
+    clickhouse_host: str = "localhost"
+    clickhouse_port: Port = 8123
+    clickhouse_user: str = "teei"
+    clickhouse_password: SecretStr = SecretStr("")
+    clickhouse_database: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] = (
+        "teei_analytics"
+    )
+    clickhouse_secure: bool = False
+    clickhouse_batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
+    clickhouse_batch_timeout_ms: Annotated[int, Field(ge=1, le=600_000)] = 10_000
+    redis_url: SecretStr | None = None
+
+    # Authentication
+    jwt_secret: SecretStr | None = None
+    jwt_jwks_url: str | None = None
+    jwt_issuer: str | None = None
+    jwt_audience: str | None = None
+
+    # Streaming
+    stream_heartbeat_s: Annotated[float, Field(gt=0, le=3600)] = 30
+    stream_buffer_bytes: Annotated[int, Field(ge=4096)] = 262_144
+    stream_stall_s: Annotated[float, Field(gt=0)] = 60
+    stream_pace_ms: Annotated[int, Field(ge=0, le=1000)] = 16
+    stream_max_lifetime_s: Annotated[float, Field(ge=0)] = 0
+    stream_max_connections: Positive = 20_000
+    stream_max_connections_per_company: Positive = 5000
+
+    # Retention
+    retention_events_days: Positive = 90
+    retention_aggregates_days: Positive = 730
+    retention_dead_letters_days: Positive = 30
+    retention_query_log_days: Positive = 30
+    retention_replay_hours: Positive = 24
+
+    # Backups and alerts
+    backup_target: str = "backups"
+    backup_keep_days: Positive = 30
+    alert_webhook_url: SecretStr | None = None
+
+    # The embedded backend of `make up`
+    analytics_data: Path = Path(".data")
+    demo: bool = True
+    postgres_port: Port = 5432
+    nats_port: Port = 4222
+    dagster_port: Port = 3000
+
+    @field_validator(*URL_SCHEMES)
+    @classmethod
+    def _url_has_scheme(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        schemes = URL_SCHEMES[str(info.field_name)]
+        for part in value.get_secret_value().split(",") if value else ():
+            parts = urlsplit(part)
+            if parts.scheme not in schemes or not parts.netloc:
+                raise ValueError(f"not a URL that begins with {' or '.join(schemes)}://HOST")
+        return value
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _origins_are_exact(cls, value: str) -> str:
+        for origin in filter(None, (part.strip() for part in value.split(","))):
+            if origin == "*":
+                raise ValueError(
+                    "'*' cannot be combined with credentials; list each origin, "
+                    "e.g. https://dashboard.example.com"
+                )
+            parts = urlsplit(origin)
+            if parts.scheme not in {"http", "https"} or not parts.netloc or parts.path:
+                raise ValueError(
+                    f"'{origin}' is not an origin; write scheme://host[:port] without a path"
+                )
+        return value
+
+    @model_validator(mode="after")
+    def _anonymous_only_on_loopback(self) -> Self:
+        if self.auth_enabled or self.allow_anonymous or _is_loopback(self.host_analytics):
+            return self
+        raise ValueError(
+            f"HOST_ANALYTICS: {self.host_analytics} is not loopback and no authentication is "
+            "configured; set JWT_SECRET or JWT_JWKS_URL, or ALLOW_ANONYMOUS=1 for development"
+        )
+
+    @property
+    def auth_enabled(self) -> bool:
+        """True when requests must carry a token."""
+        return self.jwt_secret is not None or self.jwt_jwks_url is not None
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """Exact origins that may read answers across origins; empty means same origin only."""
+        return tuple(part.strip() for part in self.allowed_origins.split(",") if part.strip())
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def variable_names() -> tuple[str, ...]:
+    """Names of all environment variables that are read, in the order of the fields."""
+    return tuple(name.upper() for name in Settings.model_fields)
+
+
+def read_variables(environ: Mapping[str, str], env_file: Path | None = None) -> dict[str, str]:
+    """The variables of ours that are set: `environ` over `env_file`, empty values left out."""
+    merged: dict[str, str | None] = {}
+    if env_file is not None and env_file.is_file():
+        merged.update(dotenv_values(env_file, interpolate=False))
+    merged.update(environ)
+    return {name: value for name in variable_names() if (value := merged.get(name))}
+
+
+def load_settings(environ: Mapping[str, str], env_file: Path | None = Path(".env")) -> Settings:
+    """Build the settings.
+
+    Raises:
+        SettingsError: naming each variable that can't be used, one line each.
+    """
+    values = read_variables(environ, env_file)
+    try:
+        return Settings.model_validate({name.lower(): value for name, value in values.items()})
+    except ValidationError as error:
+        raise SettingsError("\n".join(_one_line(item, values) for item in error.errors())) from None
+
+
+def _one_line(item: ErrorDetails, values: Mapping[str, str]) -> str:
+    message = item["msg"].removeprefix("Value error, ")
+    if not item["loc"]:
+        return message
+    name = str(item["loc"][0]).upper()
+    shown = "" if name in SECRET_VARIABLES else f" (got {values.get(name, '')!r})"
+    return f"{name}: {message}{shown}"

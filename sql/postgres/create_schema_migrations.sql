@@ -1,0 +1,6 @@
+-- Called by sql.migrations before anything else; the record of what was applied.
+CREATE TABLE IF NOT EXISTS schema_migrations (
+    name       text PRIMARY KEY,
+    checksum   text NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now()
+);

@@ -1,0 +1,2 @@
+-- Called by sql.migrations; reads the whole (short) table.
+SELECT name, checksum FROM schema_migrations ORDER BY name;
