@@ -1,7 +1,7 @@
 """Every SQL statement of the system, one a file, and the migrations of both databases.
 
-`statement("clickhouse/select_cohort_metrics")` is the text of `sql/clickhouse/select_cohort_metrics.sql`.
-Values never stand in the text: they are bound (`%(name)s` in Postgres, `{name:Type}` in ClickHouse).
+`statement("clickhouse/select_migrations")` is the text of `sql/clickhouse/select_migrations.sql`.
+Values never stand in the text: they are bound, `%(name)s` in Postgres, `{name:Type}` in ClickHouse.
 """
 
 from functools import cache
@@ -20,4 +20,4 @@ def statement(name: str) -> LiteralString:
     Raises:
         FileNotFoundError: no such statement.
     """
-    return cast(LiteralString, (SQL_FOLDER / f"{name}.sql").read_text(encoding="utf-8"))
+    return (SQL_FOLDER / f"{name}.sql").read_text(encoding="utf-8")

@@ -17,7 +17,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import LiteralString, cast
 
 import psycopg
 from clickhouse_connect.driver.client import Client
@@ -121,7 +120,7 @@ class PostgresMigrations:
         for migration in todo:
             try:
                 with self._connection.transaction():
-                    self._connection.execute(cast(LiteralString, migration.text))
+                    self._connection.execute(migration.text)
                     self._connection.execute(
                         statement("postgres/insert_migration"),
                         {"name": migration.name, "checksum": migration.checksum},

@@ -1,0 +1,11 @@
+-- Called by POST /cohort/compare without a period: the latest one with data of any of the cohorts.
+-- Leans on the keys (company_id, metric_name, period_start, …) and (company_id, cohort_id, …).
+SELECT max(period_start), count()
+FROM metrics_timeseries
+WHERE company_id = {company_id:String}
+  AND metric_name = {metric:String}
+  AND user_id IN (
+      SELECT user_id
+      FROM user_cohorts
+      WHERE company_id = {company_id:String} AND cohort_id IN {cohort_ids:Array(String)}
+  )

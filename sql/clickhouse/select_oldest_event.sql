@@ -1,0 +1,8 @@
+-- Called by the sidecar when a resume point can't be honoured: the oldest one that could be.
+-- Leans on the key (company_id, received_at, …).
+SELECT event_id
+FROM events
+WHERE company_id = {company_id:String}
+  AND received_at >= fromUnixTimestamp64Milli({from_ms:Int64})
+ORDER BY received_at, stream_seq
+LIMIT 1

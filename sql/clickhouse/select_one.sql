@@ -1,0 +1,2 @@
+-- Called by the sidecar's health check.
+SELECT 1

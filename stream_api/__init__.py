@@ -1,0 +1,1 @@
+"""FastAPI sidecar: NATS to Server-Sent Events, NATS to ClickHouse, and the cohort API."""

@@ -1,0 +1,163 @@
+"""One company's channel: its recent events and the streams that are open for it.
+
+An event is encoded once a company. The first one is written in the same turn of the loop; what
+follows within the pace (16 ms, one display frame) goes out in one write, because the kernel's
+send is most of the cost of a delivery.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from stream_api import frames
+from stream_api.connection import Connection
+
+# A company's recent events in memory; older ones come from the warehouse and the stream.
+RING_EVENTS = 2000
+RING_BYTES = 1024 * 1024
+
+
+class Entry(NamedTuple):
+    """One event as it is sent: stream sequence, stream time in epoch ms, event name, SSE frame."""
+
+    seq: int
+    ms: int
+    name: str
+    frame: bytes
+
+
+Group = tuple[frozenset[str] | None, bool]
+
+
+class Channel:
+    """Ring of recent entries and the live connections of one company.
+
+    Every event of the company with a sequence above `floor` that has been published to this
+    instance is in the ring.
+    """
+
+    __slots__ = (
+        "_buffer_bytes",
+        "_loop",
+        "_on_flush",
+        "_pace",
+        "_pending",
+        "_ring_bytes",
+        "_scheduled",
+        "_sent_at",
+        "company_id",
+        "floor",
+        "groups",
+        "ring",
+    )
+
+    def __init__(
+        self,
+        company_id: str,
+        floor: int,
+        pace_seconds: float,
+        buffer_bytes: int,
+        on_flush: Callable[[list[Entry], int, list[Connection]], None],
+    ) -> None:
+        self.company_id = company_id
+        self.floor = floor
+        self.ring: deque[Entry] = deque()
+        self.groups: dict[Group, set[Connection]] = {}
+        self._ring_bytes = 0
+        self._pace = pace_seconds
+        self._pending: list[Entry] = []
+        self._scheduled: asyncio.Handle | None = None
+        self._sent_at = 0.0
+        self._buffer_bytes = buffer_bytes
+        self._on_flush = on_flush
+        self._loop = asyncio.get_running_loop()
+
+    @property
+    def connection_count(self) -> int:
+        return sum(len(group) for group in self.groups.values())
+
+    def connections(self) -> Iterator[Connection]:
+        """All live connections, in a list of its own so that the caller may end some."""
+        return iter([c for group in self.groups.values() for c in group])
+
+    def publish(self, entry: Entry) -> None:
+        """Keep an entry and send it to all live connections, now or with the next frame."""
+        self.ring.append(entry)
+        self._ring_bytes += len(entry.frame)
+        while len(self.ring) > RING_EVENTS or self._ring_bytes > RING_BYTES:
+            evicted = self.ring.popleft()
+            self._ring_bytes -= len(evicted.frame)
+            self.floor = evicted.seq
+        if self.groups:
+            self._pending.append(entry)
+            if self._scheduled is None:
+                self._schedule()
+
+    def after(self, seq: int) -> list[Entry] | None:
+        """Entries above `seq` in order; None when the ring does not reach back to `seq`."""
+        if seq < self.floor:
+            return None
+        entries = []
+        for entry in reversed(self.ring):
+            if entry.seq <= seq:
+                break
+            entries.append(entry)
+        entries.reverse()
+        return entries
+
+    def attach(self, connection: Connection) -> None:
+        """Make a connection live: it gets exactly what is published from now on."""
+        self.flush()  # what waits for the next frame is older than this connection
+        self.groups.setdefault(connection.group, set()).add(connection)
+
+    def detach(self, connection: Connection) -> bool:
+        """Forget a connection; True when it was live here."""
+        group = self.groups.get(connection.group)
+        if group is None or connection not in group:
+            return False
+        group.discard(connection)
+        if not group:
+            del self.groups[connection.group]
+        return True
+
+    def flush(self) -> None:
+        """Write what is pending to every live connection, one write each.
+
+        A connection with too much unsent is left out and handed to `on_flush` as slow. What was
+        unsent before this write decides, so that one large event never cuts a reader that keeps up.
+        """
+        if self._scheduled is not None:
+            self._scheduled.cancel()
+            self._scheduled = None
+        if not self._pending:
+            return
+        entries, self._pending = self._pending, []
+        self._sent_at = time.monotonic()
+        deliveries = 0
+        slow: list[Connection] = []
+        for (types, framed), group in self.groups.items():
+            wanted = [e.frame for e in entries if types is None or e.name in types]
+            if not wanted:
+                continue
+            data = wanted[0] if len(wanted) == 1 else b"".join(wanted)
+            if framed:
+                data = frames.chunk(data)
+            for connection in group:
+                if connection.unsent_bytes() > self._buffer_bytes:
+                    slow.append(connection)
+                else:
+                    connection.write(data)
+            deliveries += len(wanted) * len(group)
+        self._on_flush(entries, deliveries, slow)
+
+    def _schedule(self) -> None:
+        wait = self._sent_at + self._pace - time.monotonic()
+        if self._pace and wait > 0:
+            self._scheduled = self._loop.call_later(wait, self.flush)
+        else:
+            # At the end of this turn of the loop: a burst read at once goes out at once.
+            self._scheduled = self._loop.call_soon(self.flush)

@@ -1,0 +1,161 @@
+"""One open stream's way to its client, in two kinds that the hub treats alike.
+
+`DirectConnection` writes to the socket's transport itself: the request that opened it is over, and
+nothing but the transport is kept in memory for it. `QueuedConnection` hands the bytes to a
+response that any ASGI server can carry.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from enum import StrEnum
+from typing import Protocol, runtime_checkable
+
+from stream_api import frames
+
+
+class Ending(StrEnum):
+    """Why a stream ended; a closed list, each counted."""
+
+    CLIENT_GONE = "client_gone"
+    SLOW = "slow"
+    STALLED = "stalled"
+    TOKEN_EXPIRED = "token_expired"  # noqa: S105 - a reason, not a secret
+    DRAIN = "drain"
+    LIFETIME = "lifetime"
+    SWITCHED_OFF = "switched_off"
+
+
+class Connection:
+    """What the hub needs of a stream. `types` are event names, None for all of them."""
+
+    __slots__ = (
+        "attached",
+        "company_id",
+        "ended",
+        "expiry",
+        "replayed",
+        "stalled_since",
+        "types",
+        "unsent_seen",
+    )
+
+    # True when bytes must arrive already framed as HTTP chunks.
+    framed = False
+
+    def __init__(self, company_id: str, types: frozenset[str] | None) -> None:
+        self.company_id = company_id
+        self.types = types
+        self.ended: Ending | None = None
+        self.replayed = 0
+        self.attached = False
+        self.stalled_since: float | None = None
+        self.unsent_seen = 0
+        self.expiry: asyncio.TimerHandle | None = None
+
+    @property
+    def group(self) -> tuple[frozenset[str] | None, bool]:
+        """Connections of one group are sent the very same bytes."""
+        return (self.types, self.framed)
+
+    def write(self, data: bytes) -> None:
+        """Queue bytes for the client; never waits. Framed bytes for a framed connection."""
+        raise NotImplementedError
+
+    def unsent_bytes(self) -> int:
+        """Bytes that were written and that the kernel has not taken yet."""
+        raise NotImplementedError
+
+    def finish(self, farewell: bytes) -> None:
+        """Send a last (unframed) frame and end the response in good order."""
+        raise NotImplementedError
+
+    def abort(self) -> None:
+        """Cut the connection; what is unsent is thrown away."""
+        raise NotImplementedError
+
+    def send(self, data: bytes) -> None:
+        """Write unframed bytes to this one client."""
+        self.write(frames.chunk(data) if self.framed else data)
+
+
+@runtime_checkable
+class StreamTransport(Protocol):
+    """What a server's connection offers a stream that takes it over."""
+
+    transport: asyncio.Transport
+
+    def take_over(self, connection: DirectConnection) -> None:
+        """The request is over; the transport belongs to `connection` from now on."""
+
+
+class DirectConnection(Connection):
+    """Writes to the server's transport. Costs no task, no queue and no wake-up a delivery."""
+
+    __slots__ = ("_transport",)
+
+    framed = True
+
+    def __init__(
+        self, company_id: str, types: frozenset[str] | None, transport: asyncio.Transport
+    ) -> None:
+        super().__init__(company_id, types)
+        self._transport = transport
+
+    def write(self, data: bytes) -> None:
+        self._transport.write(data)
+
+    def unsent_bytes(self) -> int:
+        return self._transport.get_write_buffer_size()
+
+    def finish(self, farewell: bytes) -> None:
+        if not self._transport.is_closing():
+            self._transport.write(frames.chunk(farewell) + frames.LAST_CHUNK)
+            self._transport.close()
+
+    def abort(self) -> None:
+        self._transport.abort()
+
+
+class QueuedConnection(Connection):
+    """Keeps the bytes until the response's generator takes them with `next_bytes`."""
+
+    __slots__ = ("_closed", "_queue", "_unsent", "_wakeup")
+
+    def __init__(self, company_id: str, types: frozenset[str] | None) -> None:
+        super().__init__(company_id, types)
+        # Bounded by the hub: it aborts a connection whose unsent bytes exceed the limit.
+        self._queue: deque[bytes] = deque()
+        self._unsent = 0
+        self._closed = False
+        self._wakeup = asyncio.Event()
+
+    def write(self, data: bytes) -> None:
+        self._queue.append(data)
+        self._unsent += len(data)
+        self._wakeup.set()
+
+    def unsent_bytes(self) -> int:
+        return self._unsent
+
+    def finish(self, farewell: bytes) -> None:
+        self.write(farewell)
+        self._closed = True
+
+    def abort(self) -> None:
+        self._queue.clear()
+        self._closed = True
+        self._wakeup.set()
+
+    async def next_bytes(self) -> bytes | None:
+        """The bytes written since the last call; None when the stream has ended."""
+        while not self._queue:
+            if self._closed:
+                return None
+            self._wakeup.clear()
+            await self._wakeup.wait()
+        data = b"".join(self._queue)
+        self._queue.clear()
+        self._unsent = 0
+        return data

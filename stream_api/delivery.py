@@ -1,0 +1,39 @@
+"""Where a JetStream message stands: read out of its reply subject, the cheapest place.
+
+`$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time ns>.<pending>`; servers
+with domains put two tokens before the stream and may add more behind (NATS ADR-15).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+_PLAIN_TOKENS = 9
+
+
+class Delivery(NamedTuple):
+    """Sequences, stream time in epoch ms, and how many messages wait behind this one."""
+
+    stream_seq: int
+    consumer_seq: int
+    ms: int
+    pending: int
+
+
+def parse_delivery(reply: str) -> Delivery:
+    """Read a message's reply subject.
+
+    Raises:
+        ValueError: `reply` is no acknowledgement subject.
+    """
+    tokens = reply.split(".")
+    shift = 0 if len(tokens) == _PLAIN_TOKENS else 2
+    try:
+        return Delivery(
+            int(tokens[5 + shift]),
+            int(tokens[6 + shift]),
+            int(tokens[7 + shift]) // 1_000_000,
+            int(tokens[8 + shift]),
+        )
+    except IndexError:
+        raise ValueError(f"{reply!r} is no JetStream acknowledgement subject") from None

@@ -1,0 +1,167 @@
+"""The live reader: the whole stream, in order, into the hub.
+
+Every instance has one, on a consumer of its own, so instances need no coordination. A gap in the
+consumer's sequence, a missed heartbeat or a reconnect makes it start over behind the last message
+that it saw; a recreated stream (another `created`) makes it start at that one's beginning.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from nats.aio.client import Client as Nats
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+
+from config.names import EVENTS_STREAM
+from config.settings import Settings
+from stream_api.delivery import parse_delivery
+from stream_api.events import Event, accept
+from stream_api.hub import Hub
+from stream_api.streams import created_ms, ensure_streams
+from stream_api.telemetry import StreamMetrics
+
+logger = logging.getLogger(__name__)
+
+# At start so many messages are read back, so that clients which return after a restart find their
+# events in memory.
+WARM_EVENTS = 10_000
+IDLE_HEARTBEAT_SECONDS = 1.0
+MISSED_HEARTBEATS = 3
+RESTART_PAUSE_SECONDS = 0.5
+# The consumer of an instance that died is removed by the server.
+INACTIVE_SECONDS = 30.0
+
+
+class Feed:
+    """Runs until cancelled. `caught_up` is set once the hub has what the stream had at start."""
+
+    def __init__(self, nats: Nats, hub: Hub, settings: Settings, metrics: StreamMetrics) -> None:
+        self._nats = nats
+        self._settings = settings
+        self._js = nats.jetstream()
+        self._hub = hub
+        self._metrics = metrics
+        self._trouble = asyncio.Event()
+        self._reason = ""
+        self._consumer_seq = 0
+        self._last_heard = 0.0
+        self.caught_up = asyncio.Event()
+
+    async def run(self) -> None:
+        """Read for ever; every fault is named in the log, counted, and followed by a new start."""
+        while True:
+            try:
+                await self._read_until_trouble()
+                logger.warning("live reader starts over: %s", self._reason)
+                self._metrics.feed_gap(self._reason)
+            except (NatsError, TimeoutError, OSError) as error:
+                logger.warning("live reader waits for NATS: %s", error or type(error).__name__)
+                self._metrics.feed_gap("nats_away")
+            await asyncio.sleep(RESTART_PAUSE_SECONDS)
+
+    def restart(self, reason: str) -> None:
+        """Make the reader start over, e.g. after a reconnect."""
+        self._reason = reason
+        self._trouble.set()
+
+    async def _read_until_trouble(self) -> None:
+        await ensure_streams(self._js, self._settings)
+        info = await self._js.stream_info(EVENTS_STREAM)
+        created, last = created_ms(info), info.state.last_seq
+        if created != self._hub.stream_created_ms:
+            first_life = self._hub.stream_created_ms == 0
+            start = max(info.state.first_seq - 1, last - WARM_EVENTS, 0) if first_life else 0
+            self._hub.begin(created, start, created)
+        elif last < self._hub.position.seq:
+            # The same stream with a lower sequence: a purge or a restored older copy.
+            self._hub.begin(created, last, self._hub.position.ms)
+        self._trouble.clear()
+        self._consumer_seq = 0
+        self._last_heard = asyncio.get_running_loop().time()
+        inbox = self._nats.new_inbox()
+        subscription = await self._nats.subscribe(inbox, cb=self._on_message)
+        consumer = ""
+        try:
+            created_consumer = await self._js.add_consumer(
+                EVENTS_STREAM,
+                ConsumerConfig(
+                    description="live reader of one sidecar",
+                    deliver_subject=inbox,
+                    deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
+                    opt_start_seq=self._hub.position.seq + 1,
+                    ack_policy=AckPolicy.NONE,
+                    flow_control=True,
+                    idle_heartbeat=IDLE_HEARTBEAT_SECONDS,
+                    inactive_threshold=INACTIVE_SECONDS,
+                    mem_storage=True,
+                    num_replicas=1,
+                    max_deliver=1,
+                ),
+            )
+            consumer = created_consumer.name
+            if created_consumer.num_pending == 0:
+                self.caught_up.set()
+            await self._watch()
+        finally:
+            await self._stop(subscription, consumer)
+
+    async def _watch(self) -> None:
+        """Return when the reader is in trouble: told so, or silent for too long."""
+        loop = asyncio.get_running_loop()
+        while not self._trouble.is_set():
+            silence = loop.time() - self._last_heard
+            left = IDLE_HEARTBEAT_SECONDS * MISSED_HEARTBEATS - silence
+            if left <= 0:
+                self.restart("heartbeats_missed")
+                return
+            try:
+                async with asyncio.timeout(left):
+                    await self._trouble.wait()
+            except TimeoutError:
+                continue
+
+    async def _stop(self, subscription: Any, consumer: str) -> None:
+        try:
+            await subscription.unsubscribe()
+            if consumer:
+                await self._js.delete_consumer(EVENTS_STREAM, consumer)
+        except (NatsError, TimeoutError, OSError) as error:
+            # The server removes an abandoned consumer by itself.
+            logger.debug("consumer %s left behind: %s", consumer, error)
+
+    async def _on_message(self, message: Msg) -> None:
+        self._last_heard = asyncio.get_running_loop().time()
+        if self._trouble.is_set():
+            return
+        if not message.reply.startswith("$JS.ACK."):
+            await self._on_status(message)
+            return
+        delivery = parse_delivery(message.reply)
+        if delivery.consumer_seq != self._consumer_seq + 1:
+            self.restart("sequence_gap")
+            return
+        self._consumer_seq = delivery.consumer_seq
+        decided = accept(message.subject, delivery.stream_seq, delivery.ms, message.data)
+        if isinstance(decided, Event):
+            self._hub.publish(decided)
+        else:
+            self._metrics.rejected(decided.reason)
+            self._hub.advance(delivery.stream_seq, delivery.ms)
+        if delivery.pending == 0:
+            self.caught_up.set()
+
+    async def _on_status(self, message: Msg) -> None:
+        """A heartbeat says which consumer sequence came last; flow control wants an answer."""
+        headers = message.headers or {}
+        if message.reply:
+            await self._nats.publish(message.reply, b"")
+        last = headers.get("Nats-Last-Consumer")
+        if last is not None and int(last) != self._consumer_seq:
+            self.restart("sequence_gap")
+        stalled = headers.get("Nats-Consumer-Stalled")
+        if stalled:
+            await self._nats.publish(stalled, b"")

@@ -1,0 +1,227 @@
+"""The hub: every event of the stream in, every company's open streams out.
+
+All of it runs on one event loop, so a step without `await` is atomic: that is what makes the seam
+between replay and live exact.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from stream_api import frames
+from stream_api.channel import Channel, Entry
+from stream_api.connection import Connection, Ending
+from stream_api.event_id import EventId
+from stream_api.events import Event
+from stream_api.telemetry import StreamMetrics
+
+# Clients that a draining instance sends away come back at random within this time.
+DRAIN_RETRY_SPREAD_MS = (500, 5000)
+
+
+class Hub:
+    """Channels of all companies, and the place in the stream that this instance has reached."""
+
+    def __init__(
+        self,
+        *,
+        metrics: StreamMetrics,
+        pace_ms: int,
+        buffer_bytes: int,
+        stall_seconds: float,
+        heartbeat_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._metrics = metrics
+        self._pace_seconds = pace_ms / 1000
+        self._buffer_bytes = buffer_bytes
+        self._stall_seconds = stall_seconds
+        self._heartbeat_seconds = heartbeat_seconds
+        self._clock = clock
+        self._channels: dict[str, Channel] = {}
+        self._waiters: list[tuple[int, asyncio.Future[None]]] = []
+        # Accepted by a route and not ended yet, catching up or live.
+        self.open: set[Connection] = set()
+        self._open_by_company: dict[str, int] = {}
+        self.draining = False
+        # One life of the stream: its creation time in epoch ms tells it from a recreated one.
+        self.stream_created_ms = 0
+        self.start_seq = 0
+        self.position = EventId.position(0, 0)
+
+    # --- events in ------------------------------------------------------------------------
+
+    def begin(self, created_ms: int, after_seq: int, ms: int) -> None:
+        """Start reading a life of the stream after `after_seq`; forgets one before it."""
+        self.stream_created_ms = created_ms
+        self.start_seq = after_seq
+        self.position = EventId.position(after_seq, max(ms, created_ms))
+        for channel in self._channels.values():
+            channel.flush()
+            channel.ring.clear()
+            channel.floor = after_seq
+
+    def publish(self, event: Event) -> None:
+        """Take the next event of the stream."""
+        entry = Entry(
+            event.id.seq,
+            event.id.ms,
+            event.name,
+            frames.event_frame(event.name, event.payload, str(event.id)),
+        )
+        self.channel(event.company_id).publish(entry)
+        self.advance(event.id.seq, event.id.ms)
+
+    def advance(self, seq: int, ms: int) -> None:
+        """The stream was read up to `seq`, whether or not the message was an event."""
+        self.position = EventId.position(seq, ms)
+        if self._waiters:
+            for wanted, waiter in self._waiters:
+                if wanted <= seq and not waiter.done():
+                    waiter.set_result(None)
+            self._waiters = [w for w in self._waiters if not w[1].done()]
+
+    async def reached(self, seq: int, timeout: float) -> bool:
+        """Wait until the stream was read up to `seq`; False when `timeout` seconds pass first."""
+        if self.position.seq >= seq:
+            return True
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append((seq, waiter))
+        try:
+            async with asyncio.timeout(timeout):
+                await waiter
+        except TimeoutError:
+            return False
+        finally:
+            self._waiters = [w for w in self._waiters if w[1] is not waiter]
+        return True
+
+    def channel(self, company_id: str) -> Channel:
+        """The company's channel; made when it is asked for the first time."""
+        channel = self._channels.get(company_id)
+        if channel is None:
+            # Nothing of this company has been seen since the start, so the ring is complete
+            # from there on.
+            channel = Channel(
+                company_id, self.start_seq, self._pace_seconds, self._buffer_bytes, self._flushed
+            )
+            self._channels[company_id] = channel
+        return channel
+
+    # --- streams out ----------------------------------------------------------------------
+
+    def admit(self, connection: Connection) -> None:
+        """Count a connection from its acceptance on, before it is caught up."""
+        self.open.add(connection)
+        company = connection.company_id
+        self._open_by_company[company] = self._open_by_company.get(company, 0) + 1
+        self._metrics.opened()
+
+    def release(self, connection: Connection, ending: Ending) -> None:
+        """Forget a connection; the first ending that is named counts."""
+        if connection not in self.open:
+            return
+        self.open.discard(connection)
+        connection.ended = ending
+        if connection.expiry is not None:
+            connection.expiry.cancel()
+            connection.expiry = None
+        company = connection.company_id
+        left = self._open_by_company[company] - 1
+        if left:
+            self._open_by_company[company] = left
+        else:
+            del self._open_by_company[company]
+        self.channel(company).detach(connection)
+        self._metrics.closed(ending)
+
+    def connection_count(self, company_id: str | None = None) -> int:
+        """Open streams of a company, or of all."""
+        if company_id is None:
+            return len(self.open)
+        return self._open_by_company.get(company_id, 0)
+
+    def end(self, connection: Connection, ending: Ending, retry_ms: int = frames.RETRY_MS) -> None:
+        """Say goodbye to a client and end its stream in good order."""
+        if connection.ended is not None:
+            return
+        self.release(connection, ending)
+        connection.finish(
+            frames.retry_frame(retry_ms) + frames.control_frame("bye", {"reason": ending.value})
+        )
+
+    def end_company(self, company_id: str, ending: Ending) -> None:
+        """End all streams of one company."""
+        for connection in [c for c in self.open if c.company_id == company_id]:
+            self.end(connection, ending)
+
+    def drain(self) -> None:
+        """End every stream; clients return at times spread at random, to any instance."""
+        self.draining = True
+        for channel in self._channels.values():
+            channel.flush()
+        for connection in list(self.open):
+            self.end(connection, Ending.DRAIN, random.randint(*DRAIN_RETRY_SPREAD_MS))  # noqa: S311
+
+    def cut(self, connection: Connection, ending: Ending) -> None:
+        """Cut a client that does not read; it resumes by its last id."""
+        if connection.ended is None:
+            self.release(connection, ending)
+            connection.abort()
+
+    async def run_heartbeat(self) -> None:
+        """Send heartbeats and cut stalled readers, a slice of the connections each second."""
+        slice_number = 0
+        slices = max(1, round(self._heartbeat_seconds))
+        pause = self._heartbeat_seconds / slices
+        while True:
+            await asyncio.sleep(pause)
+            slice_number = (slice_number + 1) % slices
+            self.sweep(slice_number, slices)
+
+    def sweep(self, slice_number: int = 0, slices: int = 1) -> None:
+        """Heartbeat one slice of the live connections; look at all of them for stalled ones."""
+        now = self._clock()
+        for channel in self._channels.values():
+            for number, connection in enumerate(channel.connections()):
+                unsent = connection.unsent_bytes()
+                progress = unsent == 0 or unsent < connection.unsent_seen
+                connection.unsent_seen = unsent
+                if progress:
+                    connection.stalled_since = None
+                elif connection.stalled_since is None:
+                    connection.stalled_since = now
+                elif now - connection.stalled_since >= self._stall_seconds:
+                    self.cut(connection, Ending.STALLED)
+                    continue
+                if number % slices == slice_number:
+                    connection.send(frames.HEARTBEAT)
+
+    def stats(self) -> dict[str, Any]:
+        """Connections and replay cache of this instance, by company."""
+        cached = {name: len(c.ring) for name, c in self._channels.items() if c.ring}
+        return {
+            "connections": {
+                "totalConnections": len(self.open),
+                "activeCompanies": len(self._open_by_company),
+                "connectionsByCompany": dict(sorted(self._open_by_company.items())),
+            },
+            "replayCache": {
+                "companies": len(cached),
+                "totalEvents": sum(cached.values()),
+                "eventsByCompany": dict(sorted(cached.items())),
+            },
+        }
+
+    def channels(self) -> Iterator[Channel]:
+        """All channels."""
+        return iter(self._channels.values())
+
+    def _flushed(self, entries: list[Entry], deliveries: int, slow: list[Connection]) -> None:
+        self._metrics.delivered(entries, deliveries)
+        for connection in slow:
+            self.cut(connection, Ending.SLOW)

@@ -1,0 +1,1 @@
+"""HTTP routes: one module a group, a route is a sentence."""

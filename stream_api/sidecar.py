@@ -1,0 +1,209 @@
+"""The sidecar's parts, put together and run: one object that the routes ask.
+
+It starts whatever is away: NATS, Postgres and ClickHouse are each connected in the background, and
+`ready` says when all that is enabled has answered once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import uuid
+from collections.abc import Coroutine
+from typing import Any
+
+import psycopg
+from nats.aio.client import Client as Nats
+from nats.errors import Error as NatsError
+from prometheus_client import CollectorRegistry
+
+from config.settings import Settings
+from sql.migrations import MigrationError, PostgresMigrations
+from stream_api.auth import Authenticator
+from stream_api.connection import Ending
+from stream_api.feed import Feed
+from stream_api.flags import StreamingFlags
+from stream_api.health import Health
+from stream_api.history import History
+from stream_api.hub import Hub
+from stream_api.platform import Platform
+from stream_api.replay import Replay
+from stream_api.sink import Sink
+from stream_api.streams import ensure_streams
+from stream_api.telemetry import HttpMetrics, SinkMetrics, StreamMetrics
+from stream_api.tickets import Tickets
+from stream_api.warehouse import Warehouse
+
+logger = logging.getLogger(__name__)
+
+CONNECT_PAUSE_SECONDS = 1.0
+MIGRATIONS_PAUSE_SECONDS = 1.0
+
+
+class Sidecar:
+    """All parts of one instance. Open with `start`, close with `stop`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.instance = f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
+        self.registry = CollectorRegistry()
+        self.stream_metrics = StreamMetrics(self.registry)
+        self.sink_metrics = SinkMetrics(self.registry)
+        self.http_metrics = HttpMetrics(self.registry)
+        self.nats = Nats()
+        self.platform = Platform(settings)
+        self.warehouse = Warehouse(settings) if settings.clickhouse_enabled else None
+        self.hub = Hub(
+            metrics=self.stream_metrics,
+            pace_ms=settings.stream_pace_ms,
+            buffer_bytes=settings.stream_buffer_bytes,
+            stall_seconds=settings.stream_stall_s,
+            heartbeat_seconds=settings.stream_heartbeat_s,
+        )
+        self.feed = Feed(self.nats, self.hub, settings, self.stream_metrics)
+        self.history = History(self.nats, self.warehouse, self.stream_metrics)
+        self.replay = Replay(self.hub, self.history, self.stream_metrics, instance=self.instance)
+        self.authenticator = Authenticator(settings)
+        self.tickets = Tickets(self.nats)
+        self.flags = StreamingFlags(self.platform, self._switched_off)
+        self.health = Health(self.nats, self.platform, self.warehouse, self.sink_metrics)
+        self.streams_exist = False
+        self.migrated = False
+        self.not_migrated = "migrations were not looked at yet"
+        self._was_ready = False
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Start everything; waits for nothing outside."""
+        await self.platform.open()
+        self._spawn(self._run_nats(), "nats")
+        self._spawn(self._watch_migrations(), "migrations")
+        self._spawn(self.health.run(), "health")
+        self._spawn(self.flags.run(), "flags")
+        self._spawn(self.hub.run_heartbeat(), "heartbeat")
+        if self.settings.streaming_enabled:
+            logger.info("SSE streaming initialized")
+
+    async def stop(self) -> None:
+        """Store what the sink holds, then close every connection."""
+        if self.health.sink is not None:
+            await self.health.sink.drain()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self.nats.is_connected:
+            await self.nats.flush()
+        await self.nats.close()
+        await self.platform.close()
+        if self.warehouse is not None:
+            await self.warehouse.close()
+
+    def unready(self) -> str | None:
+        """Why the instance should get no traffic; None when it is ready.
+
+        At first everything enabled must have answered once. Afterwards only NATS and draining
+        count: an outage of Postgres or ClickHouse must not take streaming from the balancer.
+        """
+        if self.hub.draining:
+            return "draining"
+        if not self.nats.is_connected:
+            return "NATS is not connected"
+        if self._was_ready:
+            return None
+        if not self.migrated:
+            return self.not_migrated
+        if not self.streams_exist:
+            return "streams and consumers do not exist yet"
+        if self.settings.streaming_enabled and not self.feed.caught_up.is_set():
+            return "the live reader has not caught up yet"
+        wanted = {"postgres"} | ({"clickhouse"} if self.warehouse else set())
+        silent = sorted(wanted - self.health.seen)
+        if silent:
+            return f"{', '.join(silent)} has not answered yet"
+        self._was_ready = True
+        return None
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(_end_on_fault)
+        self._tasks.append(task)
+
+    async def _run_nats(self) -> None:
+        while not self.nats.is_connected:
+            try:
+                await self.nats.connect(
+                    self.settings.nats_url.get_secret_value().split(","),
+                    name=f"analytics-sidecar {self.instance}",
+                    max_reconnect_attempts=-1,
+                    reconnect_time_wait=0.25,  # type: ignore[arg-type]  # seconds, float works
+                    connect_timeout=2,
+                    ping_interval=5,
+                    max_outstanding_pings=2,
+                    error_cb=_nats_error,
+                    disconnected_cb=self._nats_lost,
+                    reconnected_cb=self._nats_back,
+                )
+            except (NatsError, OSError, TimeoutError) as error:
+                logger.warning("NATS does not answer: %s", error or type(error).__name__)
+                await asyncio.sleep(CONNECT_PAUSE_SECONDS)
+        while not self.streams_exist:
+            try:
+                await ensure_streams(self.nats.jetstream(), self.settings)
+                self.streams_exist = True
+            except (NatsError, TimeoutError) as error:
+                logger.warning("JetStream does not answer: %s", error or type(error).__name__)
+                await asyncio.sleep(CONNECT_PAUSE_SECONDS)
+        if self.settings.streaming_enabled:
+            self._spawn(self.feed.run(), "feed")
+        if self.warehouse is not None:
+            sink = Sink(self.nats, self.warehouse, self.settings, self.sink_metrics)
+            self.health.sink = sink
+            self._spawn(sink.run(), "sink")
+            logger.info("ClickHouse event sink initialized")
+
+    async def _nats_lost(self) -> None:
+        logger.warning("NATS connection lost; streams stay open and wait")
+
+    async def _nats_back(self) -> None:
+        logger.info("NATS connection is back")
+        self.feed.restart("reconnected")
+
+    async def _watch_migrations(self) -> None:
+        """Wait until the database has every migration; applying them is `analytics migrate`."""
+        while not self.migrated:
+            try:
+                names = await asyncio.to_thread(self._pending_migrations)
+                self.migrated = not names
+                self.not_migrated = f"migrations are pending: {', '.join(names)}; run them first"
+            except psycopg.Error as error:
+                self.not_migrated = f"Postgres does not answer: {str(error).splitlines()[0]}"
+            except MigrationError as error:
+                self.not_migrated = str(error)
+            if not self.migrated:
+                await asyncio.sleep(MIGRATIONS_PAUSE_SECONDS)
+
+    def _pending_migrations(self) -> list[str]:
+        url = self.settings.database_url.get_secret_value()
+        with psycopg.connect(url, autocommit=True, connect_timeout=3) as connection:
+            return [m.name for m in PostgresMigrations(connection).pending()]
+
+    def _switched_off(self, company_id: str) -> None:
+        logger.info("streaming switched off for %s", company_id)
+        self.hub.end_company(company_id, Ending.SWITCHED_OFF)
+
+
+async def _nats_error(error: Exception) -> None:
+    logger.debug("NATS: %s", error or type(error).__name__)
+
+
+def _end_on_fault(task: asyncio.Task[None]) -> None:
+    """A part that ends with a fault ends the process: half a sidecar would look healthy."""
+    if task.cancelled() or task.exception() is None:
+        return
+    logger.critical("%s failed", task.get_name(), exc_info=task.exception())
+    # uvicorn's own signal handler drains and stops; the supervisor starts a new process.
+    import os
+    import signal
+
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -1,0 +1,156 @@
+"""What the sidecar tells Prometheus. One registry a process, made with the application."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+if TYPE_CHECKING:
+    from stream_api.channel import Entry
+    from stream_api.connection import Ending
+
+LATENCY_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+class StreamMetrics:
+    """Counters of the streaming half."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._connections = Gauge("analytics_stream_connections", "Open streams", registry=registry)
+        self._opened = Counter("analytics_stream_opened_total", "Streams opened", registry=registry)
+        self._closed = Counter(
+            "analytics_stream_closed_total",
+            "Streams ended, by reason",
+            ["reason"],
+            registry=registry,
+        )
+        self._refused = Counter(
+            "analytics_stream_refused_total",
+            "Streams refused before they began, by HTTP status",
+            ["status"],
+            registry=registry,
+        )
+        self._events = Counter(
+            "analytics_stream_events_total", "Events that had a live reader", registry=registry
+        )
+        self._deliveries = Counter(
+            "analytics_stream_deliveries_total",
+            "Events written to live streams",
+            registry=registry,
+        )
+        self._flushes = Counter(
+            "analytics_stream_flushes_total",
+            "Writes a channel made; events over flushes is what pacing gathers",
+            registry=registry,
+        )
+        self._replayed = Counter(
+            "analytics_stream_replayed_events_total",
+            "Events replayed, by source",
+            ["source"],
+            registry=registry,
+        )
+        self._resets = Counter(
+            "analytics_stream_resets_total",
+            "Resume points that could not be honoured, by reason",
+            ["reason"],
+            registry=registry,
+        )
+        self._gaps = Counter(
+            "analytics_stream_feed_gaps_total",
+            "Times that the reader of the stream started over, by reason",
+            ["reason"],
+            registry=registry,
+        )
+        self._rejected = Counter(
+            "analytics_stream_rejected_events_total",
+            "Messages that were not streamed, by reason",
+            ["reason"],
+            registry=registry,
+        )
+        self._latency = Histogram(
+            "analytics_stream_delivery_seconds",
+            "Stream time of an event to its write to live readers",
+            buckets=LATENCY_BUCKETS,
+            registry=registry,
+        )
+
+    def opened(self) -> None:
+        self._opened.inc()
+        self._connections.inc()
+
+    def closed(self, ending: Ending) -> None:
+        self._connections.dec()
+        self._closed.labels(ending.value).inc()
+
+    def refused(self, status: int) -> None:
+        self._refused.labels(str(status)).inc()
+
+    def delivered(self, entries: list[Entry], deliveries: int) -> None:
+        self._flushes.inc()
+        self._events.inc(len(entries))
+        self._deliveries.inc(deliveries)
+        now = time.time()
+        for entry in entries:
+            self._latency.observe(max(0.0, now - entry.ms / 1000))
+
+    def replayed(self, source: str, events: int) -> None:
+        self._replayed.labels(source).inc(events)
+
+    def reset(self, reason: str) -> None:
+        self._resets.labels(reason).inc()
+
+    def feed_gap(self, reason: str) -> None:
+        self._gaps.labels(reason).inc()
+
+    def rejected(self, reason: str) -> None:
+        self._rejected.labels(reason).inc()
+
+
+class SinkMetrics:
+    """Counters of the warehouse half."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.batches = Counter(
+            "analytics_sink_batches_total", "Batches committed to ClickHouse", registry=registry
+        )
+        self.rows = Counter(
+            "analytics_sink_rows_total", "Events committed to ClickHouse", registry=registry
+        )
+        self.retries = Counter(
+            "analytics_sink_retries_total",
+            "Attempts repeated because ClickHouse was away",
+            registry=registry,
+        )
+        self.dead_letters = Counter(
+            "analytics_sink_dead_letters_total",
+            "Messages put aside, by reason",
+            ["reason"],
+            registry=registry,
+        )
+        self.lag_events = Gauge(
+            "analytics_sink_lag_events",
+            "Messages of the stream that are not committed yet",
+            registry=registry,
+        )
+        self.lag_seconds = Gauge(
+            "analytics_sink_lag_seconds",
+            "Age of the oldest message that is not committed yet",
+            registry=registry,
+        )
+        self.commit_seconds = Histogram(
+            "analytics_sink_commit_seconds", "Duration of a batch's commit", registry=registry
+        )
+
+
+class HttpMetrics:
+    """Latency a route, without identifiers in the labels."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.seconds = Histogram(
+            "analytics_http_request_seconds",
+            "Time to answer, by route and status",
+            ["method", "route", "status"],
+            registry=registry,
+        )

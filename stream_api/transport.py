@@ -1,0 +1,129 @@
+"""uvicorn, with two additions: a stream may take over its connection, and shutdown drains first.
+
+An SSE stream needs nothing of a request once its head is written. `StreamingProtocol` lets the
+route hand the connection's transport to the hub and end the request: its task, scope and parser go,
+which is what memory an open stream costs, and a delivery becomes one `transport.write`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from stream_api.connection import DirectConnection
+
+EXTENSION = "analytics.stream"
+# Farewell frames are small; a client that has not taken its own by then is cut.
+FAREWELL_SECONDS = 2.0
+
+logger = logging.getLogger(__name__)
+
+
+class StreamingProtocol(HttpToolsProtocol):
+    """The httptools protocol whose transport a stream may take over.
+
+    Depends on uvicorn's `RequestResponseCycle.response_complete` and `on_message_begin`, checked
+    by the conformance tests with the locked version.
+    """
+
+    stream: DirectConnection | None = None
+    on_gone: Callable[[DirectConnection], None] | None = None
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope["extensions"] = {EXTENSION: {"protocol": self}}
+
+    def take_over(
+        self, connection: DirectConnection, on_gone: Callable[[DirectConnection], None]
+    ) -> None:
+        """The request is over; `on_gone` is called when the client has gone."""
+        self.stream = connection
+        self.on_gone = on_gone
+        # The cycle thinks that it is answered, so uvicorn neither complains nor keeps it.
+        self.cycle.response_complete = True
+        self.cycle = None  # type: ignore[assignment]
+        self.scope = None  # type: ignore[assignment]
+        self.headers = None  # type: ignore[assignment]
+        self.parser = None  # type: ignore[assignment]
+        self.flow = None  # type: ignore[assignment]
+
+    def data_received(self, data: bytes) -> None:
+        # A client of a stream has nothing to say; what it sends is not a new request.
+        if self.stream is None:
+            super().data_received(data)
+
+    def pause_writing(self) -> None:
+        if self.flow is not None:
+            super().pause_writing()
+
+    def resume_writing(self) -> None:
+        if self.flow is not None:
+            super().resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self.stream is not None and self.on_gone is not None:
+            self.on_gone(self.stream)
+            self.stream = self.on_gone = None
+
+
+class DrainingServer(uvicorn.Server):
+    """Ends open streams before uvicorn waits for them; otherwise each waits for the other."""
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        drain: Callable[[], None],
+        announce: Callable[[str], None],
+    ) -> None:
+        super().__init__(config)
+        self._drain = drain
+        self._announce = announce
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, then say where: with port 0 nobody else knows."""
+        await super().startup(sockets)
+        if self.started:
+            host, port = self.servers[0].sockets[0].getsockname()[:2]
+            self._announce(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Say goodbye on every stream, then let uvicorn finish what is left."""
+        self._drain()
+        cut = asyncio.get_running_loop().call_later(FAREWELL_SECONDS, self._cut_streams)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            cut.cancel()
+
+    def _cut_streams(self) -> None:
+        left = [
+            protocol
+            for protocol in list(self.server_state.connections)
+            if isinstance(protocol, StreamingProtocol) and protocol.transport is not None
+        ]
+        if left:
+            logger.info("cutting %d clients that did not take their farewell", len(left))
+        for protocol in left:
+            protocol.transport.abort()
+
+
+def server_config(app: Any, host: str, port: int) -> uvicorn.Config:
+    """uvicorn's configuration. The access log is off: a line a request costs more than a stream."""
+    return uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        http=StreamingProtocol,
+        ws="none",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=8,
+    )

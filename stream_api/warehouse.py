@@ -1,0 +1,151 @@
+"""ClickHouse as the sidecar sees it: bound queries, raw inserts, and one kind of error for "away".
+
+The client is opened at the first use, so that the sidecar starts while ClickHouse is away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import clickhouse_connect
+from clickhouse_connect.driver.asyncclient import AsyncClient
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from config.settings import Settings
+from sql import statement
+
+# `final`: no reader sees an event twice, also between a redelivery and the next merge.
+READ_SETTINGS: dict[str, Any] = {
+    "final": 1,
+    "max_execution_time": 20,
+    "max_memory_usage": 1_000_000_000,
+    "max_result_rows": 1_000_000,
+}
+CONNECTIONS = 16
+CONNECT_TIMEOUT_SECONDS = 3
+# Longer than max_execution_time: the server's own error says more than a cut connection.
+READ_TIMEOUT_SECONDS = 60
+
+# The engine refuses these rows, however often they are sent. Every other code is an outage: the
+# batch waits and nothing is put aside. Source: ClickHouse, src/Common/ErrorCodes.cpp.
+REFUSED_ROW_CODES = frozenset(
+    {
+        6,  # CANNOT_PARSE_TEXT
+        25,  # CANNOT_PARSE_ESCAPE_SEQUENCE
+        26,  # CANNOT_PARSE_QUOTED_STRING
+        27,  # CANNOT_PARSE_INPUT_ASSERTION_FAILED
+        38,  # CANNOT_PARSE_DATE
+        41,  # CANNOT_PARSE_DATETIME
+        53,  # TYPE_MISMATCH
+        69,  # ARGUMENT_OUT_OF_BOUND
+        70,  # CANNOT_CONVERT_TYPE
+        72,  # CANNOT_PARSE_NUMBER
+        117,  # INCORRECT_DATA
+        131,  # TOO_LARGE_STRING_SIZE
+        321,  # VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE
+        349,  # CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN
+        469,  # VIOLATED_CONSTRAINT
+    }
+)
+
+
+class WarehouseAwayError(RuntimeError):
+    """ClickHouse could not be reached or could not serve; the same call may succeed later."""
+
+
+class RowsRefusedError(RuntimeError):
+    """ClickHouse refused the rows themselves; `code` is the engine's."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Warehouse:
+    """Bound reads and raw writes on the warehouse of `settings`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._client: AsyncClient | None = None
+        self._opening = asyncio.Lock()
+
+    async def rows(
+        self, name: str, parameters: Mapping[str, Any], **settings: Any
+    ) -> Sequence[Sequence[Any]]:
+        """Rows of the statement `sql/clickhouse/<name>.sql` with bound parameters.
+
+        Raises:
+            WarehouseAwayError: no answer, or the engine's error with its code.
+        """
+        client = await self._open()
+        try:
+            result = await client.query(
+                statement(f"clickhouse/{name}"),
+                parameters=dict(parameters),
+                settings={**READ_SETTINGS, **settings},
+            )
+        except (ClickHouseError, OSError, TimeoutError) as error:
+            raise WarehouseAwayError(_first_line(error)) from error
+        return result.result_rows
+
+    async def insert_json_rows(self, table: str, block: bytes, **settings: Any) -> None:
+        """Insert rows given as JSON lines; returns once the server has committed them.
+
+        Raises:
+            RowsRefusedError: the rows themselves can't be stored.
+            WarehouseAwayError: everything else; the rows may be sent again.
+        """
+        client = await self._open()
+        try:
+            await client.raw_insert(table, insert_block=block, fmt="JSONEachRow", settings=settings)
+        except (ClickHouseError, OSError, TimeoutError) as error:
+            code = getattr(error, "code", None)
+            if code in REFUSED_ROW_CODES:
+                raise RowsRefusedError(_first_line(error), int(code)) from error
+            raise WarehouseAwayError(_first_line(error)) from error
+
+    async def ping(self) -> bool:
+        """True when a query is answered."""
+        try:
+            await self.rows("select_one", {})
+        except WarehouseAwayError:
+            return False
+        return True
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._client is not None:
+            await self._client.close()
+            self._client = None
+
+    async def _open(self) -> AsyncClient:
+        async with self._opening:
+            if self._client is None:
+                s = self._settings
+                try:
+                    self._client = await clickhouse_connect.get_async_client(
+                        host=s.clickhouse_host,
+                        port=s.clickhouse_port,
+                        username=s.clickhouse_user,
+                        password=s.clickhouse_password.get_secret_value(),
+                        database=s.clickhouse_database,
+                        secure=s.clickhouse_secure,
+                        connect_timeout=CONNECT_TIMEOUT_SECONDS,
+                        send_receive_timeout=READ_TIMEOUT_SECONDS,
+                        connector_limit=CONNECTIONS,
+                        connector_limit_per_host=CONNECTIONS,
+                        # A session runs one query at a time; ours are independent.
+                        autogenerate_session_id=False,
+                        # An outage is handled by whoever asked, who knows how long to wait.
+                        query_retries=0,
+                        compress=False,
+                    )
+                except (ClickHouseError, OSError, TimeoutError) as error:
+                    raise WarehouseAwayError(_first_line(error)) from error
+            return self._client
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0][:500]

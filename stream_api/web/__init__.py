@@ -1,0 +1,1 @@
+"""The live dashboard: plain files, served by the sidecar at `/`."""
