@@ -8,8 +8,10 @@ def configure_logging(service: str, level: int = logging.INFO) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(_ServiceFormatter(service))
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    for chatty in ("httpx", "httpcore", "clickhouse_connect"):
+    for chatty in ("httpx", "httpcore", "clickhouse_connect", "uvicorn"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    # The pool reports each attempt of an outage; whoever uses it says once what is away.
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
 
 
 class _ServiceFormatter(logging.Formatter):

@@ -51,7 +51,7 @@ class Health:
         self._metrics = metrics
         self.sink: Sink | None = None
         self.lag = SinkLag()
-        self.answers = {"postgres": False, "clickhouse": False}
+        self.answers: dict[str, bool | None] = {"postgres": None, "clickhouse": None}
         # Each that has answered once; an outage afterwards is degraded, not unready.
         self.seen: set[str] = set()
 
@@ -74,7 +74,7 @@ class Health:
             "nats": _word(self._nats.is_connected),
             "clickhouse": "disabled"
             if self._warehouse is None
-            else _word(self.answers["clickhouse"] and not sink_away),
+            else _word(bool(self.answers["clickhouse"]) and not sink_away),
             "redis": "disabled",
         }
 
@@ -97,9 +97,12 @@ class Health:
     async def _poll_postgres(self) -> None:
         try:
             await self._platform.rows("select_one", {})
-            self.answers["postgres"] = True
-        except PlatformAwayError:
-            self.answers["postgres"] = False
+            answered = True
+        except PlatformAwayError as error:
+            answered = False
+            if self.answers["postgres"] is not answered:
+                logger.warning("Postgres does not answer: %s", error)
+        self.answers["postgres"] = answered
 
     async def _poll_clickhouse(self) -> None:
         if self._warehouse is not None:
@@ -132,5 +135,5 @@ class Health:
         return max(0.0, time.time() - message.time.timestamp()) if message.time else 0.0
 
 
-def _word(answered: bool) -> str:
+def _word(answered: bool | None) -> str:
     return "ok" if answered else "degraded"

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import signal
 import socket
 import uuid
 from collections.abc import Coroutine
@@ -16,7 +18,7 @@ from typing import Any
 import psycopg
 from nats.aio.client import Client as Nats
 from nats.errors import Error as NatsError
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, disable_created_metrics
 
 from config.settings import Settings
 from sql.migrations import MigrationError, PostgresMigrations
@@ -47,6 +49,7 @@ class Sidecar:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.instance = f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self.stream_metrics = StreamMetrics(self.registry)
         self.sink_metrics = SinkMetrics(self.registry)
@@ -163,7 +166,8 @@ class Sidecar:
             logger.info("ClickHouse event sink initialized")
 
     async def _nats_lost(self) -> None:
-        logger.warning("NATS connection lost; streams stay open and wait")
+        if not self.nats.is_closed:
+            logger.warning("NATS connection lost; streams stay open and wait")
 
     async def _nats_back(self) -> None:
         logger.info("NATS connection is back")
@@ -203,7 +207,4 @@ def _end_on_fault(task: asyncio.Task[None]) -> None:
         return
     logger.critical("%s failed", task.get_name(), exc_info=task.exception())
     # uvicorn's own signal handler drains and stops; the supervisor starts a new process.
-    import os
-    import signal
-
     os.kill(os.getpid(), signal.SIGTERM)
