@@ -1,0 +1,24 @@
+# One image for the sidecar, the three parts of Dagster and the migrations.
+FROM python:3.13-slim AS build
+COPY requirements.lock pyproject.toml README.md /build/
+WORKDIR /build
+# uv pinned by the lock; the embedded backend and the test tools stay out of the image.
+RUN pip install --no-cache-dir "$(grep -oE '^uv==[0-9.]+' requirements.lock)" \
+ && python -m venv /opt/venv \
+ && uv pip install --no-cache --python /opt/venv/bin/python --verify-hashes \
+      --constraint requirements.lock --requirement pyproject.toml
+COPY . /build/
+RUN uv pip install --no-cache --python /opt/venv/bin/python hatchling editables \
+      --constraint requirements.lock \
+ && uv pip install --no-cache --python /opt/venv/bin/python --no-deps --no-build-isolation .
+
+FROM python:3.13-slim
+RUN useradd --uid 10001 --create-home analytics \
+ && install -d -o analytics -g analytics /var/lib/dagster
+COPY --from=build /opt/venv /opt/venv
+COPY --chown=analytics dagster.yaml /var/lib/dagster/dagster.yaml
+COPY deploy /app/deploy
+WORKDIR /app
+ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 TZ=UTC
+USER analytics
+CMD ["python", "-m", "stream_api"]

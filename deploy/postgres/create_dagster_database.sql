@@ -1,0 +1,2 @@
+-- Run once by the Postgres image, on an empty data folder.
+CREATE DATABASE dagster OWNER teei;
