@@ -34,6 +34,7 @@ MISSED_HEARTBEATS = 3
 RESTART_PAUSE_SECONDS = 0.5
 # The consumer of an instance that died is removed by the server.
 INACTIVE_SECONDS = 30.0
+DELETE_SECONDS = 1.0
 
 
 class Feed:
@@ -126,9 +127,10 @@ class Feed:
 
     async def _stop(self, subscription: Any, consumer: str) -> None:
         try:
-            await subscription.unsubscribe()
-            if consumer:
-                await self._js.delete_consumer(EVENTS_STREAM, consumer)
+            async with asyncio.timeout(DELETE_SECONDS):
+                await subscription.unsubscribe()
+                if consumer and self._nats.is_connected:
+                    await self._js.delete_consumer(EVENTS_STREAM, consumer)
         except (NatsError, TimeoutError, OSError) as error:
             # The server removes an abandoned consumer by itself.
             logger.debug("consumer %s left behind: %s", consumer, error)

@@ -101,6 +101,8 @@ class DrainingServer(uvicorn.Server):
             await super().shutdown(sockets)
         finally:
             cut.cancel()
+            # uvicorn would raise the signal once more; a stop in good order is exit status 0.
+            self._captured_signals.clear()
 
     def _cut_streams(self) -> None:
         left = [

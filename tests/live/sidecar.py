@@ -128,10 +128,16 @@ class StreamReader:
     def __init__(self, source: EventSource) -> None:
         self.response = source.response
         self._events = source.aiter_sse()
+        self.last_id = ""
 
     async def next(self) -> ServerSentEvent:
-        """The next dispatched event."""
-        return await anext(self._events)
+        """The next event that a browser would dispatch; keeps the last id as a browser does."""
+        while True:
+            event = await anext(self._events)
+            # The parser reports the last id with every event; blocks without data dispatch nothing.
+            self.last_id = event.id or self.last_id
+            if event.data:
+                return event
 
     async def take(self, count: int) -> list[ServerSentEvent]:
         """The next `count` events."""
