@@ -13,7 +13,7 @@ from embedded.child import start_together
 from stream_api.event_id import EventId
 from tests.live.conftest import NatsProcess
 from tests.live.sidecar import SidecarProcess, open_stream
-from tests.live.stream.conftest import Producer
+from tests.live.producer import Producer
 
 
 async def test_published_event_arrives_with_its_id(

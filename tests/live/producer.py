@@ -1,41 +1,12 @@
-"""A sidecar and a producer for the tests of the streaming half."""
+"""A producer as any service is one: a plain NATS client that knows nothing of us."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-import pytest
 from nats.aio.client import Client as Nats
-
-from config.settings import Settings
-from tests.live.sidecar import SidecarProcess
-
-
-@pytest.fixture
-def sidecar(settings: Settings) -> Iterator[SidecarProcess]:
-    """A running sidecar on the test's own services."""
-    process = SidecarProcess(settings, CLICKHOUSE_ENABLED="false")
-    process.start()
-    try:
-        yield process
-    finally:
-        process.stop()
-
-
-@pytest.fixture
-async def producer(nats_url: str) -> AsyncIterator[Producer]:
-    """A plain NATS client, as any producer has one."""
-    producer = Producer()
-    await producer.nats.connect(
-        nats_url, reconnect_time_wait=0, reconnected_cb=producer.on_reconnected
-    )
-    try:
-        yield producer
-    finally:
-        await producer.nats.close()
 
 
 class Producer:
