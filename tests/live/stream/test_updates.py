@@ -12,8 +12,8 @@ from config.settings import Settings
 from embedded.child import start_together
 from stream_api.event_id import EventId
 from tests.live.conftest import NatsProcess
-from tests.live.sidecar import SidecarProcess, open_stream
 from tests.live.producer import Producer
+from tests.live.sidecar import SidecarProcess, open_stream
 
 
 async def test_published_event_arrives_with_its_id(

@@ -1,0 +1,230 @@
+"""Who may open a stream: every refusal, with real tokens and a real key server."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from jwt.algorithms import RSAAlgorithm
+
+from config.settings import Settings
+from tests.live.producer import Producer
+from tests.live.sidecar import SidecarProcess, open_stream
+
+SECRET = "a-secret-of-at-least-thirty-two-bytes"
+STREAMING_ONLY = {"CLICKHOUSE_ENABLED": "false"}
+
+
+def token(
+    key: Any = SECRET, algorithm: str = "HS256", kid: str | None = None, **claims: Any
+) -> str:
+    complete = {"companyId": "company-a", "exp": time.time() + 600, **claims}
+    kept = {name: value for name, value in complete.items() if value is not None}
+    return jwt.encode(kept, key, algorithm, headers={"kid": kid} if kid else None)
+
+
+@pytest.fixture
+def guarded(settings: Settings) -> Iterator[SidecarProcess]:
+    """A sidecar that wants HS256 tokens."""
+    process = SidecarProcess(settings, JWT_SECRET=SECRET, **STREAMING_ONLY)
+    process.start()
+    try:
+        yield process
+    finally:
+        process.stop()
+
+
+def ask(url: str, authorization: str | None, query: str = "companyId=company-a") -> httpx.Response:
+    """The head of the answer; a stream that opens is closed at once."""
+    headers = {} if authorization is None else {"Authorization": authorization}
+    with httpx.stream("GET", f"{url}/stream/updates?{query}", headers=headers) as response:
+        if response.status_code != 200:
+            response.read()
+        return response
+
+
+def test_every_refusal_has_its_status(guarded: SidecarProcess) -> None:
+    other = token("another-secret-of-at-least-32-bytes!")
+    unsigned = jwt.encode({"companyId": "company-a", "exp": time.time() + 600}, "", "none")
+    cases: list[tuple[str | None, str, int, str]] = [
+        (None, "companyId=company-a", 401, "a token is needed"),
+        ("Basic eDp5", "companyId=company-a", 401, "Bearer"),
+        ("Bearer nonsense", "companyId=company-a", 401, "not valid"),
+        (f"Bearer {other}", "companyId=company-a", 401, "not valid"),
+        (f"Bearer {unsigned}", "companyId=company-a", 401, "none"),
+        (f"Bearer {token(exp=time.time() - 60)}", "companyId=company-a", 401, "expired"),
+        (f"Bearer {token(exp=None)}", "companyId=company-a", 401, "exp"),
+        (f"Bearer {token(companyId=None)}", "companyId=company-a", 401, "no companyId"),
+        (f"Bearer {token(companyId='a b')}", "companyId=company-a", 401, "companyId"),
+        (f"Bearer {token()}", "companyId=company-b", 403, "another company"),
+    ]
+    for authorization, query, status, words in cases:
+        answer = ask(guarded.url, authorization, query)
+        assert (answer.status_code, set(answer.json())) == (status, {"error", "message"}), words
+        assert words in answer.json()["message"]
+        if status == 401:
+            assert answer.headers["www-authenticate"] == "Bearer"
+
+
+def test_valid_tokens_open_a_stream(guarded: SidecarProcess) -> None:
+    assert ask(guarded.url, f"Bearer {token()}").status_code == 200
+    assert ask(guarded.url, f"Bearer {token()}", "").status_code == 200
+    # A clock that is a little behind ours.
+    assert ask(guarded.url, f"Bearer {token(exp=time.time() - 10)}").status_code == 200
+    admin = token(companyId=None, roles=["viewer", "system_admin"])
+    assert ask(guarded.url, f"Bearer {admin}", "companyId=company-b").status_code == 200
+    with httpx.stream(
+        "GET", f"{guarded.url}/stream/updates", cookies={"analytics_token": token()}
+    ) as response:
+        assert response.status_code == 200
+
+
+async def test_ticket_opens_one_stream_and_is_spent(
+    guarded: SidecarProcess, producer: Producer
+) -> None:
+    async with httpx.AsyncClient() as client:
+        refused = await client.post(f"{guarded.url}/stream/ticket")
+        assert refused.status_code == 401
+        answer = await client.post(
+            f"{guarded.url}/stream/ticket", headers={"Authorization": f"Bearer {token()}"}
+        )
+    assert answer.json()["expiresIn"] == 30
+    ticket = answer.json()["ticket"]
+    async with open_stream(guarded.url, "company-a", ticket=ticket) as stream:
+        await stream.until_connected()
+        await producer.publish("company-a", n=1)
+        assert json.loads((await stream.next()).data)["n"] == 1
+    async with httpx.AsyncClient() as client:
+        spent = await client.get(f"{guarded.url}/stream/updates", params={"ticket": ticket})
+        assert spent.status_code == 401
+        ticket = (
+            await client.post(
+                f"{guarded.url}/stream/ticket", headers={"Authorization": f"Bearer {token()}"}
+            )
+        ).json()["ticket"]
+        other = await client.get(
+            f"{guarded.url}/stream/updates", params={"ticket": ticket, "companyId": "company-b"}
+        )
+        assert other.status_code == 403
+
+
+async def test_stream_ends_when_its_token_does(guarded: SidecarProcess) -> None:
+    # The skew of 30 s is granted on an open stream as well as at the door.
+    short = token(exp=time.time() - 29)
+    async with (
+        httpx.AsyncClient(timeout=10) as client,
+        client.stream(
+            "GET", f"{guarded.url}/stream/updates", headers={"Authorization": f"Bearer {short}"}
+        ) as response,
+    ):
+        text = "".join([chunk async for chunk in response.aiter_text()])
+    assert 'event: bye\ndata: {"reason":"token_expired"}\n\n' in text
+
+
+def test_stats_list_tenants_so_they_need_an_admin(guarded: SidecarProcess) -> None:
+    def stats(bearer: str) -> int:
+        return httpx.get(
+            f"{guarded.url}/stream/stats", headers={"Authorization": f"Bearer {bearer}"}
+        ).status_code
+
+    assert stats(token()) == 403
+    assert stats(token(role="super_admin")) == 200
+    assert httpx.get(f"{guarded.url}/stream/stats").status_code == 401
+
+
+class KeyServer:
+    """Serves a JSON Web Key Set that a test can rotate or take away."""
+
+    def __init__(self) -> None:
+        self.keys: dict[str, rsa.RSAPrivateKey] = {}
+        self.asked = 0
+        owner = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                owner.asked += 1
+                body = json.dumps(
+                    {
+                        "keys": [
+                            {**RSAAlgorithm.to_jwk(key.public_key(), as_dict=True), "kid": kid}
+                            for kid, key in owner.keys.items()
+                        ]
+                    }
+                ).encode()
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                return
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/jwks"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def add(self, kid: str) -> rsa.RSAPrivateKey:
+        self.keys[kid] = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        return self.keys[kid]
+
+
+def test_key_set_is_read_cached_and_read_again_for_an_unknown_key(settings: Settings) -> None:
+    keys = KeyServer()
+    first = keys.add("first")
+    sidecar = SidecarProcess(
+        settings,
+        JWT_JWKS_URL=keys.url,
+        JWT_ISSUER="https://id.example.com",
+        JWT_AUDIENCE="analytics",
+        **STREAMING_ONLY,
+    )
+    sidecar.start()
+    good = {"iss": "https://id.example.com", "aud": "analytics"}
+    try:
+
+        def status(key: Any, kid: str, algorithm: str = "RS256", **claims: Any) -> int:
+            bearer = token(key, algorithm, kid, **claims)
+            return ask(sidecar.url, f"Bearer {bearer}").status_code
+
+        assert [status(first, "first", **good) for _ in range(3)] == [200, 200, 200]
+        assert keys.asked == 1
+        assert status(first, "first", iss="https://evil.example.com", aud="analytics") == 401
+        assert status(first, "first", iss="https://id.example.com", aud="other") == 401
+        assert status(first, "first", iss="https://id.example.com") == 401
+        # The public key as an HMAC secret: the oldest trick.
+        assert status(SECRET, "first", "HS256", **good) == 401
+        # Another key under a known id is not believed.
+        stranger = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        assert status(stranger, "first", **good) == 401
+    finally:
+        sidecar.stop()
+        keys.server.shutdown()
+
+
+def test_key_set_that_cannot_be_read_fails_closed(settings: Settings) -> None:
+    keys = KeyServer()
+    key = keys.add("first")
+    keys.server.shutdown()
+    keys.server.server_close()
+    sidecar = SidecarProcess(settings, JWT_JWKS_URL=keys.url, **STREAMING_ONLY)
+    sidecar.start()
+    try:
+        answer = ask(sidecar.url, f"Bearer {token(key, 'RS256', 'first')}")
+        assert answer.status_code == 503
+        assert answer.headers["retry-after"] == "5"
+    finally:
+        sidecar.stop()
+
+
+def test_address_that_is_not_loopback_needs_authentication(settings: Settings) -> None:
+    sidecar = SidecarProcess(settings, HOST_ANALYTICS="0.0.0.0")  # noqa: S104
+    with pytest.raises(AssertionError, match="ended with 2"):
+        sidecar.start()
+    assert "HOST_ANALYTICS: 0.0.0.0 is not loopback" in sidecar.text
