@@ -26,7 +26,6 @@ MAX_DEAD_LETTER_BYTES: Final = 900 * 1024
 COMPANY_ID_PATTERN: Final = r"^[A-Za-z0-9_-]{1,100}$"
 
 TABLE_EVENTS: Final = "events"
-TABLE_EVENT_INGEST: Final = "event_ingest"
 TABLE_METRICS: Final = "metrics_timeseries"
 TABLE_COHORTS: Final = "cohorts"
 TABLE_USER_COHORTS: Final = "user_cohorts"

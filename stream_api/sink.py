@@ -16,14 +16,13 @@ import logging
 import time
 from dataclasses import dataclass, field
 
-import msgspec
 from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
-from config.names import EVENTS_STREAM, SINK_CONSUMER, TABLE_EVENT_INGEST
+from config.names import EVENTS_STREAM, SINK_CONSUMER, TABLE_EVENTS, TABLE_METRICS
 from config.settings import Settings
-from stream_api import dead_letters
+from stream_api import dead_letters, rows
 from stream_api.dead_letters import DeadLetter
 from stream_api.delivery import parse_delivery
 from stream_api.events import Event, Reason, Rejection, accept
@@ -55,23 +54,6 @@ INSERT_SETTINGS = {
     "input_format_parallel_parsing": 0,
     "async_insert": 0,
 }
-
-
-class _Row(msgspec.Struct):
-    event_type: str
-    company_id: str
-    user_id: str | None
-    timestamp_ms: int
-    received_ms: int
-    stream_seq: int
-    payload: str
-    metric_name: str
-    metric_value: float
-    period_start: str
-    dimensions: str
-
-
-_encoder = msgspec.json.Encoder()
 
 
 @dataclass(eq=False)
@@ -264,25 +246,37 @@ class Sink:
 
     async def _store(self, events: list[Event]) -> list[DeadLetter]:
         """Insert the events; returns those that the engine refuses, found by halving."""
-        block = encode_rows(events)
+        blocks = {TABLE_EVENTS: rows.encode_events(events)}
+        if metrics := rows.encode_metrics(events):
+            blocks[TABLE_METRICS] = metrics
         attempt = 0
         while True:
-            try:
-                await self._warehouse.insert_json_rows(TABLE_EVENT_INGEST, block, **INSERT_SETTINGS)
+            errors = await asyncio.gather(
+                *(
+                    self._warehouse.insert_json_rows(table, block, **INSERT_SETTINGS)
+                    for table, block in blocks.items()
+                ),
+                return_exceptions=True,
+            )
+            # An outage comes first: what else is wrong shows when both are tried again, and what
+            # one table has taken already replaces itself.
+            worst = min((e for e in errors if e is not None), key=_by_outage, default=None)
+            if worst is None:
                 self._back()
                 return []
-            except WarehouseAwayError as error:
-                await self._wait(attempt, str(error))
-                attempt += 1
-            except RowsRefusedError as error:
-                if len(events) == 1:
-                    event = events[0]
-                    refused = Rejection(
-                        event.id, Reason.REFUSED_BY_WAREHOUSE, str(error), event.company_id
-                    )
-                    return [DeadLetter(refused, event.payload)]
-                half = len(events) // 2
-                return await self._store(events[:half]) + await self._store(events[half:])
+            if isinstance(worst, RowsRefusedError):
+                if len(events) > 1:
+                    half = len(events) // 2
+                    return await self._store(events[:half]) + await self._store(events[half:])
+                event = events[0]
+                refused = Rejection(
+                    event.id, Reason.REFUSED_BY_WAREHOUSE, str(worst), event.company_id
+                )
+                return [DeadLetter(refused, event.payload)]
+            if not isinstance(worst, WarehouseAwayError):
+                raise worst
+            await self._wait(attempt, str(worst))
+            attempt += 1
 
     async def _put_aside(self, letters: list[DeadLetter]) -> None:
         attempt = 0
@@ -331,23 +325,8 @@ class Sink:
                 await self._answer(batch.replies, b"+WPI")
 
 
-def encode_rows(events: list[Event]) -> bytes:
-    """Rows of the table `event_ingest`, one JSON object a line."""
-    return _encoder.encode_lines(
-        [
-            _Row(
-                event_type=event.id.subject,
-                company_id=event.company_id,
-                user_id=event.user_id,
-                timestamp_ms=event.timestamp_ms,
-                received_ms=event.id.ms,
-                stream_seq=event.id.seq,
-                payload=event.payload.decode(),
-                metric_name=event.metric_name,
-                metric_value=event.metric_value,
-                period_start=event.period_start.isoformat(),
-                dimensions=event.dimensions,
-            )
-            for event in events
-        ]
-    )
+def _by_outage(error: BaseException) -> int:
+    """Faults of our own first, then outages, then refused rows."""
+    if isinstance(error, RowsRefusedError):
+        return 2
+    return 1 if isinstance(error, WarehouseAwayError) else 0

@@ -28,48 +28,6 @@ CREATE TABLE IF NOT EXISTS metrics_timeseries (
 PARTITION BY toYYYYMM(period_start)
 ORDER BY (company_id, metric_name, period_start, event_id);
 
--- The one door into both: the sink inserts a batch once, the views below share it out. The table
--- itself stores nothing. An insert that failed half-way is repeated, and both targets replace.
--- Times are epoch milliseconds; the id is put together here, so that it can't differ from the key.
-CREATE TABLE IF NOT EXISTS event_ingest (
-    event_type   String,
-    company_id   String,
-    user_id      Nullable(String),
-    timestamp_ms Int64,
-    received_ms  Int64,
-    stream_seq   UInt64,
-    payload      String,
-    metric_name  String DEFAULT '',
-    metric_value Float64 DEFAULT 0,
-    period_start Date DEFAULT 0,
-    dimensions   String DEFAULT ''
-) ENGINE = Null;
-
-CREATE MATERIALIZED VIEW IF NOT EXISTS event_ingest_to_events TO events AS
-SELECT
-    concat(event_type, '-', toString(stream_seq), '-', toString(received_ms)) AS event_id,
-    event_type,
-    company_id,
-    user_id,
-    fromUnixTimestamp64Milli(timestamp_ms, 'UTC') AS timestamp,
-    fromUnixTimestamp64Milli(received_ms, 'UTC') AS received_at,
-    stream_seq,
-    payload
-FROM event_ingest;
-
-CREATE MATERIALIZED VIEW IF NOT EXISTS event_ingest_to_metrics TO metrics_timeseries AS
-SELECT
-    company_id,
-    metric_name,
-    metric_value,
-    period_start,
-    fromUnixTimestamp64Milli(timestamp_ms, 'UTC') AS timestamp,
-    user_id,
-    dimensions,
-    concat(event_type, '-', toString(stream_seq), '-', toString(received_ms)) AS event_id
-FROM event_ingest
-WHERE metric_name != '';
-
 -- What could not be accepted, with its reason and its raw bytes. The key is the message's place in
 -- the stream, so that mirroring one twice replaces it.
 CREATE TABLE IF NOT EXISTS dead_letters (
