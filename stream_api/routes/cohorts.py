@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import date
 from typing import Annotated, Any
 
@@ -111,7 +112,9 @@ async def compare_cohorts(
         if period is None
         else await figures.groups(company, names, body.metric, _bounded(period))
     )
-    cohorts, pairs = statistics.compare(groups)
+    # In a thread: the first call imports scipy and statsmodels, which takes a second or more, and
+    # the event loop belongs to the streams.
+    cohorts, pairs = await asyncio.to_thread(statistics.compare, groups)
     return {
         "comparison": {
             "metricName": body.metric,
