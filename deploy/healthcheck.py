@@ -1,4 +1,4 @@
-"""`python -m deploy.healthcheck URL`: exit status 0 when the URL answers 200; the image has no curl."""
+"""`python -m deploy.healthcheck URL`: exit status 0 when it answers 200; the image has no curl."""
 
 import sys
 import urllib.request

@@ -6,7 +6,7 @@ Values never stand in the text: they are bound, `%(name)s` in Postgres, `{name:T
 
 from functools import cache
 from pathlib import Path
-from typing import LiteralString, cast
+from typing import LiteralString
 
 SQL_FOLDER = Path(__file__).parent
 

@@ -30,7 +30,6 @@ from embedded.ports import free_port
 from embedded.postgres import PostgresServer
 from sql.migrations import ClickHouseMigrations, PostgresMigrations
 
-HAVE_CLICKHOUSE = (Path(__file__).parents[2] / "embedded/clickhouse/__main__.py").exists()
 TEMPLATE_DATABASE = "template_migrated"
 CLICKHOUSE_MEMORY_MB = 2048
 
@@ -78,8 +77,7 @@ def backend() -> Iterator[Backend]:
         )
         logs = folder / "logs"
         processes = [Child(one.part(), logs, os.environ) for one in (clickhouse, postgres)]
-        # TEMPORARY until embedded/clickhouse exists: without it only Postgres and NATS are there.
-        start_together(processes if HAVE_CLICKHOUSE else processes[1:])
+        start_together(processes)
         try:
             postgres.create_databases([TEMPLATE_DATABASE])
             with psycopg.connect(postgres.url(TEMPLATE_DATABASE), autocommit=True) as connection:
@@ -119,9 +117,8 @@ def settings(backend: Backend, nats_url: str) -> Iterator[Settings]:
                 sql.Identifier(name), sql.Identifier(TEMPLATE_DATABASE)
             )
         )
-    if HAVE_CLICKHOUSE:
-        with contextlib.closing(backend.clickhouse_client()) as client:
-            ClickHouseMigrations(client, name).apply()
+    with contextlib.closing(backend.clickhouse_client()) as client:
+        ClickHouseMigrations(client, name).apply()
     try:
         yield Settings(
             port_analytics=0,
@@ -133,11 +130,8 @@ def settings(backend: Backend, nats_url: str) -> Iterator[Settings]:
             analytics_data=backend.folder / name,
         )
     finally:
-        with contextlib.closing(
-            backend.clickhouse_client() if HAVE_CLICKHOUSE else contextlib.ExitStack()
-        ) as client:
-            if HAVE_CLICKHOUSE:
-                client.command(f"DROP DATABASE IF EXISTS {name}")
+        with contextlib.closing(backend.clickhouse_client()) as client:
+            client.command(f"DROP DATABASE IF EXISTS {name}")
         with backend.connect() as connection:
             connection.execute(
                 sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))

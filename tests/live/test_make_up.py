@@ -21,6 +21,7 @@ import pytest
 
 from config.settings import variable_names
 from embedded.child import wait_until
+from embedded.demo.events import HISTORY_PERIODS
 from embedded.demo.people import COMPANIES
 from embedded.leftovers import TOKEN_VARIABLE
 from embedded.ports import free_port
@@ -150,9 +151,8 @@ def test_the_whole_system_with_its_demo(folder: Path, ports: dict[str, int]) -> 
         with up.platform() as connection:
             rows = connection.execute("SELECT company_id, count(*) FROM cohorts GROUP BY 1")
             assert {row[0] for row in rows} == {company.id for company in COMPANIES}
-        assert wait_until(lambda: int(up.warehouse("SELECT count() FROM events")) > 1000, 30)
         periods = "SELECT uniqExact(period_start) FROM metrics_timeseries"
-        assert int(up.warehouse(periods)) >= 12
+        assert wait_until(lambda: int(up.warehouse(periods)) > HISTORY_PERIODS, 30)
 
         up.children()["sidecar"].kill()
         up.wait_for(r"^! sidecar: was ended by SIGKILL; starting it again now", 5)

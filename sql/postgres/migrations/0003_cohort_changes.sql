@@ -47,6 +47,14 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path FROM CURRENT AS $$
         'cohort_changes'::regclass::oid)
 $$;
 
+-- A time as the warehouse keeps it: milliseconds of UTC, cut to what DateTime64(3) can hold, so that
+-- one 'infinity' typed by hand doesn't stop the sync of everybody.
+CREATE FUNCTION warehouse_milliseconds(moment timestamptz) RETURNS bigint
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
+    SELECT floor(extract(epoch FROM
+        greatest(least(moment, '2200-01-01Z'::timestamptz), '1970-01-01Z'::timestamptz)) * 1000)::bigint
+$$;
+
 -- Statement triggers with transition tables: one INSERT … SELECT a statement instead of a function
 -- call a row. SECURITY DEFINER, because the platform writes users under a role of its own
 -- that needs no rights on the log.

@@ -80,9 +80,10 @@ CREATE FUNCTION refresh_analytics_materialized_view(view_name text, caller_name 
 RETURNS analytics_mv_refreshes LANGUAGE plpgsql AS $$
 DECLARE
     outcome    analytics_mv_refreshes;
-    began      timestamptz;
-    populated  boolean;
-    mark       pg_snapshot;
+    began      timestamptz := clock_timestamp();
+    populated  boolean := coalesce(
+        (SELECT relispopulated FROM pg_class WHERE oid = to_regclass(view_name)), false);
+    mark       pg_snapshot := pg_current_snapshot();
     view_rows  bigint;
     failure    text;
 BEGIN
@@ -91,13 +92,12 @@ BEGIN
         RAISE EXCEPTION 'unknown materialized view %', view_name
             USING ERRCODE = 'undefined_table', HINT = 'SELECT view FROM analytics_mvs';
     END IF;
-    -- Two-key locks are a namespace of their own; 0x6D76 is 'mv'.
-    PERFORM pg_advisory_xact_lock(28022, hashtext(view_name));
-    began := clock_timestamp();
-    mark := pg_current_snapshot();
-    populated := coalesce((SELECT relispopulated FROM pg_class WHERE oid = to_regclass(view_name)),
-                          false);
     BEGIN
+        -- Two-key locks are a namespace of their own; 0x6D76 is 'mv'. A lock_timeout here is a
+        -- failure of this view only. What follows the wait is timed and marked after it.
+        PERFORM pg_advisory_xact_lock(28022, hashtext(view_name));
+        began := clock_timestamp();
+        mark := pg_current_snapshot();
         IF populated THEN
             EXECUTE format('REFRESH MATERIALIZED VIEW CONCURRENTLY %I', view_name);
         ELSE

@@ -11,9 +11,6 @@ from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from config.settings import Settings
 from tests.live.sidecar import SidecarProcess
-from tests.live.stream.conftest import Producer, producer
-
-__all__ = ["Producer", "producer"]
 
 COMPANY = "test-company"
 CANDIDATES = ("chromium", "chromium-browser", "google-chrome")
@@ -41,7 +38,7 @@ def find_browser() -> str:
 
 @pytest.fixture
 def sidecar(settings: Settings) -> Iterator[SidecarProcess]:
-    """A running sidecar; the page needs no warehouse."""
+    """A running sidecar without the warehouse, which no part of the page needs."""
     process = SidecarProcess(settings, CLICKHOUSE_ENABLED="false")
     process.start()
     try:

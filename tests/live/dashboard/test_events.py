@@ -6,12 +6,12 @@ from playwright.async_api import Page, expect
 
 from tests.live.dashboard.conftest import (
     COMPANY,
-    Producer,
     expect_events,
     expect_state,
     feed_titles,
     open_live,
 )
+from tests.live.producer import Producer
 from tests.live.sidecar import SidecarProcess
 
 # Counts the pixels of a card's chart that have the colour of its line.

@@ -12,12 +12,12 @@ from config.settings import Settings
 from tests.live.conftest import NatsProcess
 from tests.live.dashboard.conftest import (
     COMPANY,
-    Producer,
     expect_events,
     expect_state,
     feed_titles,
     open_live,
 )
+from tests.live.producer import Producer
 from tests.live.sidecar import SidecarProcess
 
 SECRET = "a secret of at least thirty-two bytes"

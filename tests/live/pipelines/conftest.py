@@ -11,6 +11,12 @@ from pipelines.databases import Databases
 
 
 @pytest.fixture
+def nats_url() -> str:
+    """Nothing here talks to NATS; starting one a test would be half of this folder's time."""
+    return "nats://127.0.0.1:1"
+
+
+@pytest.fixture
 def databases(settings: Settings) -> Databases:
     return Databases(lambda: settings)
 

@@ -81,7 +81,7 @@ def platform_state(pg: psycopg.Connection) -> State:
                 company,
                 name,
                 description or "",
-                json.dumps(filters, ensure_ascii=False, separators=(",", ":")),
+                json.dumps(filters, ensure_ascii=False, separators=(",", ":"), sort_keys=True),
                 _milliseconds(created),
                 _milliseconds(updated),
             )

@@ -128,9 +128,7 @@ def test_the_function_says_what_it_did_and_logs_it(pg: psycopg.Connection) -> No
 def test_one_failing_view_leaves_the_others_refreshed(pg: psycopg.Connection) -> None:
     pg.execute("DROP INDEX program_performance_mv_key")
     lines = [row[0] for row in pg.execute(REFRESH_BY_HAND)]
-    assert lines[1].startswith(
-        "program_performance_mv: FAILED, cannot refresh materialized view"
-    )
+    assert lines[1].startswith("program_performance_mv: FAILED, cannot refresh materialized view")
     assert statuses(pg) == [
         ("company_dashboard_mv", "ok"),
         ("program_performance_mv", "failed"),
@@ -164,12 +162,12 @@ def test_an_unknown_view_is_refused_by_name(pg: psycopg.Connection) -> None:
         refresh_view(pg, "pg_class", "test")
 
 
-def test_two_refreshes_of_one_view_wait_for_each_other(
+def test_a_refresh_waits_for_the_views_lock_and_the_other_views_do_not(
     pg: psycopg.Connection, pipeline_pg: psycopg.Connection
 ) -> None:
     pipeline_pg.execute("SET lock_timeout = '20ms'")
     with pg.transaction():
-        refresh_view(pg, "company_dashboard_mv", "by hand")
+        pg.execute("SELECT pg_advisory_xact_lock(28022, hashtext('company_dashboard_mv'))")
         blocked = refresh_view(pipeline_pg, "company_dashboard_mv", "pipeline")
         assert blocked.status == "failed"
         assert "lock timeout" in str(blocked.error)
@@ -199,6 +197,7 @@ def test_freshness_counts_source_rows_that_are_not_in_the_view(
     assert source_changes() == 9
     with pipeline_pg.transaction():
         pipeline_pg.execute(insert, (2,))
+        pg.execute(insert, (5,))
         pg.execute(REFRESH_BY_HAND)
         assert source_changes() == 0
     # Committed after the refresh, though begun before it.

@@ -8,9 +8,9 @@ from pipelines.defs.cohorts.membership import evaluate_memberships
 from tests.live.pipelines.population import add_cohort, add_members, add_users, members_of
 
 
-def row_versions(pg: psycopg.Connection) -> list[tuple[object, ...]]:
-    """Physical places of all memberships: a rewritten row would have another."""
-    return pg.execute("SELECT ctid::text, xmin::text FROM user_cohorts ORDER BY ctid").fetchall()
+def row_versions(pg: psycopg.Connection) -> set[tuple[object, ...]]:
+    """Physical places and transactions of all memberships: a rewritten row would have others."""
+    return set(pg.execute("SELECT user_id, ctid::text, xmin::text FROM user_cohorts").fetchall())
 
 
 def test_users_join_by_all_keys_and_any_value(pg: psycopg.Connection) -> None:
@@ -48,10 +48,16 @@ def test_who_no_longer_matches_is_removed_and_what_a_person_made_stays(
     assert members_of(pg, cohort) == {leaver: "filter", stayer: "filter", guest: "ann"}
 
     pg.execute("UPDATE users SET language = 'de' WHERE id = %s", (leaver,))
+    pg.execute("UPDATE users SET language = 'en' WHERE id = %s", (guest,))
     evaluation = evaluate_memberships(pg)
 
     assert (evaluation.added, evaluation.removed, evaluation.cohorts) == (0, 1, 0)
     assert members_of(pg, cohort) == {stayer: "filter", guest: "ann"}
+
+    pg.execute('UPDATE cohorts SET filters = \'{"language": "de"}\'')
+    evaluation = evaluate_memberships(pg)
+    assert (evaluation.added, evaluation.removed, evaluation.cohorts) == (1, 1, 1)
+    assert members_of(pg, cohort) == {leaver: "filter", guest: "ann"}
 
 
 def test_a_user_who_moves_to_another_company_leaves_the_first(pg: psycopg.Connection) -> None:
@@ -71,7 +77,7 @@ def test_a_changed_filter_is_followed(pg: psycopg.Connection) -> None:
     cohort = add_cohort(pg, "acme", "c", {"language": "uk"})
     evaluate_memberships(pg)
     assert members_of(pg, cohort) == {uk: "filter"}
-    pg.execute("UPDATE cohorts SET filters = '{\"language\": \"de\"}' WHERE id = %s", (cohort,))
+    pg.execute('UPDATE cohorts SET filters = \'{"language": "de"}\' WHERE id = %s', (cohort,))
     evaluate_memberships(pg)
     assert members_of(pg, cohort) == {de: "filter"}
     pg.execute("UPDATE cohorts SET filters = '{}' WHERE id = %s", (cohort,))
@@ -86,14 +92,16 @@ def test_unknown_keys_are_an_error_on_the_cohort_and_its_members_stay(
     cohort = add_cohort(pg, "acme", "c", {"language": "uk"})
     healthy = add_cohort(pg, "acme", "d", {"language": "uk"})
     evaluate_memberships(pg)
-    pg.execute("UPDATE cohorts SET filters = '{\"country\": \"ua\"}' WHERE id = %s", (cohort,))
+    pg.execute('UPDATE cohorts SET filters = \'{"country": "ua"}\' WHERE id = %s', (cohort,))
 
     evaluation = evaluate_memberships(pg)
 
     assert evaluation.errors == {
         cohort: "unknown filter key 'country'; known are language, program, role"
     }
-    recorded = pg.execute("SELECT cohort_id, company_id, error FROM cohort_filter_errors").fetchall()
+    recorded = pg.execute(
+        "SELECT cohort_id, company_id, error FROM cohort_filter_errors"
+    ).fetchall()
     assert recorded == [(cohort, "acme", evaluation.errors[cohort])]
     assert members_of(pg, cohort) == {user: "filter"}
 
@@ -102,7 +110,7 @@ def test_unknown_keys_are_an_error_on_the_cohort_and_its_members_stay(
     evaluate_memberships(pg)
     assert members_of(pg, healthy) == {user: "filter", second: "filter"}
     assert members_of(pg, cohort) == {user: "filter"}
-    pg.execute("UPDATE cohorts SET filters = '{\"language\": \"uk\"}' WHERE id = %s", (cohort,))
+    pg.execute('UPDATE cohorts SET filters = \'{"language": "uk"}\' WHERE id = %s', (cohort,))
     evaluate_memberships(pg)
     assert pg.execute("SELECT count(*) FROM cohort_filter_errors").fetchone() == (0,)
     assert members_of(pg, cohort) == {user: "filter", second: "filter"}
@@ -121,7 +129,7 @@ def test_rows_that_are_right_already_are_not_rewritten(pg: psycopg.Connection) -
 
     add_users(pg, "acme", 1, language="uk")
     evaluate_memberships(pg)
-    assert row_versions(pg)[:50] == before
+    assert row_versions(pg) > before
 
 
 def test_a_membership_that_a_person_removes_comes_back_as_long_as_the_filter_asks_for_it(

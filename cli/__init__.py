@@ -1,0 +1,1 @@
+"""The command line `analytics`: a file a command."""

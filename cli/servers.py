@@ -1,0 +1,91 @@
+"""Settings of a command and connections to the servers they name, refused in plain words."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import clickhouse_connect
+import psycopg
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError
+
+from cli.refusal import Refused, one_line, without_credentials
+from config import Settings, load_settings
+from config.addresses import LOOPBACK, with_embedded_ports
+from config.settings import read_variables
+
+CONNECT_TIMEOUT_SECONDS = 5
+START_IT = "start it with `make up`"
+
+
+def read_settings() -> Settings:
+    """Settings from the environment and `.env`; addresses that are unset are the embedded ones.
+
+    Raises:
+        SettingsError: one line for each variable that can't be used.
+    """
+    values = read_variables(os.environ, Path(".env"))
+    return load_settings(with_embedded_ports(values), env_file=None)
+
+
+def api_url(settings: Settings) -> str:
+    """Where the sidecar is reached from this machine."""
+    host = settings.host_analytics
+    if host in {"0.0.0.0", "::"}:  # noqa: S104 (not bound: translated to an address that answers)
+        host = LOOPBACK
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port_analytics}"
+
+
+def connect_postgres(settings: Settings) -> psycopg.Connection:
+    """A connection in autocommit mode to the platform database.
+
+    Raises:
+        Refused: it does not answer, or refuses us.
+    """
+    url = settings.database_url.get_secret_value()
+    try:
+        return psycopg.connect(url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_SECONDS)
+    except psycopg.OperationalError as error:
+        shown = without_credentials(url)
+        _, answered, words = str(error).partition("FATAL:")
+        if answered:
+            raise Refused(f"Postgres at {shown} refused: {words}") from None
+        raise Refused(
+            f"Postgres does not answer at {shown}; {START_IT} or set DATABASE_URL"
+        ) from None
+
+
+def connect_clickhouse(settings: Settings, database: str) -> Client:
+    """A client of the warehouse server, in `database`.
+
+    Raises:
+        Refused: it does not answer, or refuses us.
+    """
+    try:
+        return clickhouse_connect.get_client(
+            host=settings.clickhouse_host,
+            port=settings.clickhouse_port,
+            username=settings.clickhouse_user,
+            password=settings.clickhouse_password.get_secret_value(),
+            secure=settings.clickhouse_secure,
+            database=database,
+            connect_timeout=CONNECT_TIMEOUT_SECONDS,
+            # A session would make the server refuse a second query at the same time.
+            autogenerate_session_id=False,
+        )
+    except ClickHouseError as error:
+        raise refuse_clickhouse(settings, error) from None
+
+
+def refuse_clickhouse(settings: Settings, error: ClickHouseError) -> Refused:
+    """The refusal for an error of the client: no answer, or the server's own words."""
+    if isinstance(error, DatabaseError) and error.code is not None:
+        # The client puts its own sentence before the server's.
+        text = one_line(error)
+        return Refused(f"ClickHouse refused: {text[max(0, text.find('Code: ')) :]}")
+    scheme = "https" if settings.clickhouse_secure else "http"
+    address = f"{scheme}://{settings.clickhouse_host}:{settings.clickhouse_port}"
+    return Refused(
+        f"ClickHouse does not answer at {address}; {START_IT} or set CLICKHOUSE_HOST and _PORT"
+    )

@@ -1,0 +1,1 @@
+"""Demo companies: people and cohorts in Postgres, and a producer of realistic events."""

@@ -1,0 +1,1 @@
+"""Dagster pipelines: cohorts into the warehouse, materialised views, partitions of events."""

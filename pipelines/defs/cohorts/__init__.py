@@ -1,0 +1,1 @@
+"""Cohorts: memberships by filters in Postgres, and their sync to ClickHouse."""

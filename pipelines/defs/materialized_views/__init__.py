@@ -1,0 +1,1 @@
+"""The materialised views of Postgres, refreshed one by one."""

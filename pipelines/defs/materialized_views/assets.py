@@ -1,0 +1,88 @@
+"""An asset a materialised view, and the tables of the platform that they are made from."""
+
+from datetime import timedelta
+
+import dagster as dg
+
+from pipelines.databases import Databases
+from pipelines.defs.materialized_views.refresh import refresh_view
+
+GROUP = "materialized_views"
+POOL = "materialized_views"
+# Refreshed every 5 minutes: one missed refresh is a warning, three are a failure.
+FRESHNESS = dg.FreshnessPolicy.time_window(
+    fail_window=timedelta(minutes=20), warn_window=timedelta(minutes=11)
+)
+
+# View → its source and what it shows; the formulas stand in the migration that creates it.
+VIEWS = {
+    "company_dashboard_mv": (
+        "metrics_company_period",
+        "One row a company: participants, scores weighted by participants, matches.",
+    ),
+    "program_performance_mv": (
+        "metrics_program_period",
+        "One row a company and program: participants, match quality, milestones.",
+    ),
+    "language_group_performance_mv": (
+        "metrics_language_period",
+        "One row a company and language group: participants, integration, bridges.",
+    ),
+    "journey_stage_distribution_mv": (
+        "user_journeys",
+        "One row a company and journey stage: users in it now, and for how long on average.",
+    ),
+}
+
+source_tables = [
+    dg.AssetSpec(
+        ["platform", source],
+        description="Table of the platform in Postgres; read only here.",
+        group_name=GROUP,
+        kinds={"postgres"},
+    )
+    for source, _ in VIEWS.values()
+]
+
+
+def materialized_view(view: str, source: str, description: str) -> dg.AssetsDefinition:
+    """The asset that refreshes `view`."""
+
+    @dg.asset(
+        name=view,
+        deps=[dg.AssetKey(["platform", source])],
+        description=f"{description} Refreshed concurrently: its readers never wait.",
+        group_name=GROUP,
+        owners=["team:analytics"],
+        kinds={"postgres", "view"},
+        freshness_policy=FRESHNESS,
+        pool=POOL,
+    )
+    def refresh(
+        context: dg.AssetExecutionContext, databases: dg.ResourceParam[Databases]
+    ) -> dg.MaterializeResult[None]:
+        with databases.postgres() as pg:
+            outcome = refresh_view(pg, view, f"dagster run {context.run.run_id}")
+        if outcome.error is not None:
+            raise dg.Failure(
+                f"{view} was not refreshed: {outcome.error}",
+                metadata={"duration_seconds": outcome.duration_seconds},
+                # The next schedule is five minutes away, and what failed here is rarely transient.
+                allow_retries=False,
+            )
+        return dg.MaterializeResult(
+            metadata={
+                "rows": outcome.rows,
+                "dagster/row_count": outcome.rows,
+                "duration_seconds": outcome.duration_seconds,
+                "readers_blocked": outcome.readers_blocked,
+                "watermark": outcome.source_mark,
+            }
+        )
+
+    return refresh
+
+
+materialized_views = [
+    materialized_view(view, source, description) for view, (source, description) in VIEWS.items()
+]

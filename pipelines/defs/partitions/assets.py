@@ -1,0 +1,59 @@
+"""`events` as daily partitions: Dagster's partition of a day is ClickHouse's of the same day."""
+
+from datetime import date
+
+import dagster as dg
+
+from pipelines.databases import Databases
+from pipelines.defs.partitions.events_day import read_events_day
+
+GROUP = "partitions"
+# Events are kept 90 days by default, so this reaches back past anything a warehouse still has; the
+# day that is still filling counts as a partition too.
+EVENT_DAYS = dg.DailyPartitionsDefinition(start_date="2025-01-01", end_offset=1)
+# A backfill of a quarter is three runs, not ninety: a run costs 4 s, a day some milliseconds.
+DAYS_A_RUN = 31
+
+event_stream = dg.AssetSpec(
+    ["jetstream", "analytics_events"],
+    description="Stream ANALYTICS_EVENTS: what producers published in the last 24 hours. The "
+    "sidecar's sink stores it.",
+    group_name=GROUP,
+    kinds={"nats"},
+)
+
+
+@dg.asset(
+    name="events",
+    deps=[event_stream.key],
+    partitions_def=EVENT_DAYS,
+    backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=DAYS_A_RUN),
+    description="Events in ClickHouse, one partition a day of the stream's time. Written by the "
+    "sink; materialising a day takes stock of it: events, companies, rows and bytes on disk, "
+    "parts, first and last stream sequence. A day without events is a day with 0 rows.",
+    group_name=GROUP,
+    owners=["team:analytics"],
+    kinds={"clickhouse"},
+    pool="events_partitions",
+)
+def events(context: dg.AssetExecutionContext, databases: dg.ResourceParam[Databases]) -> None:
+    with databases.clickhouse() as ch:
+        for key in context.partition_keys:
+            day = read_events_day(ch, date.fromisoformat(key))
+            sequences = {
+                name: value
+                for name, value in (("first_seq", day.first_seq), ("last_seq", day.last_seq))
+                if value is not None
+            }
+            context.add_asset_metadata(
+                {
+                    "rows": day.stored_rows,
+                    "distinct_events": day.events,
+                    "dagster/partition_row_count": day.events,
+                    "companies": day.companies,
+                    "bytes": day.bytes_on_disk,
+                    "parts": day.parts,
+                    **sequences,
+                },
+                partition_key=key,
+            )

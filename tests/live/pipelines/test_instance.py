@@ -1,0 +1,153 @@
+"""Dagster as it is deployed: dagster.yaml with storage in Postgres, workspace.yaml, the daemon."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from clickhouse_connect.driver.client import Client
+from psycopg import sql
+
+from config import Settings
+from tests.live.conftest import Backend
+from tests.live.pipelines.population import (
+    State,
+    add_cohort,
+    add_users,
+    platform_state,
+    warehouse_state,
+)
+
+REPOSITORY = Path(__file__).parents[3]
+# A committed change has this long to be in ClickHouse; starting the daemon is not part of it.
+CONTRACT_SECONDS = 60
+START_SECONDS = 60
+POLL_SECONDS = 0.1
+
+
+@pytest.fixture
+def dagster_database(backend: Backend) -> Iterator[str]:
+    """An empty database for Dagster's storage."""
+    name = f"dagster_{uuid.uuid4().hex[:12]}"
+    with backend.connect() as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    yield name
+    with backend.connect() as connection:
+        connection.execute(
+            sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+        )
+
+
+@pytest.fixture
+def environment(
+    backend: Backend, settings: Settings, dagster_database: str, tmp_path: Path
+) -> dict[str, str]:
+    """What a supervisor gives to Dagster's processes."""
+    shutil.copy(REPOSITORY / "dagster.yaml", tmp_path)
+    return {
+        "PATH": os.environ["PATH"],
+        "DAGSTER_HOME": str(tmp_path),
+        "DAGSTER_POSTGRES_URL": backend.postgres.url(dagster_database).replace(
+            "postgresql://", "postgresql+psycopg2://", 1
+        ),
+        "DATABASE_URL": settings.database_url.get_secret_value(),
+        "CLICKHOUSE_HOST": settings.clickhouse_host,
+        "CLICKHOUSE_PORT": str(settings.clickhouse_port),
+        "CLICKHOUSE_DATABASE": settings.clickhouse_database,
+    }
+
+
+def test_a_run_by_command_is_recorded_in_postgres(
+    backend: Backend, environment: dict[str, str], dagster_database: str, pg: psycopg.Connection
+) -> None:
+    run = subprocess.run(
+        [
+            *(sys.executable, "-m", "dagster", "job", "execute"),
+            *("-m", "pipelines.definitions", "-j", "refresh_materialized_views"),
+        ],
+        cwd=REPOSITORY,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
+    with backend.connect(dagster_database) as storage:
+        runs = storage.execute("SELECT pipeline_name, status FROM runs").fetchall()
+        assert runs == [("refresh_materialized_views", "SUCCESS")]
+        [(materialized,)] = storage.execute(
+            "SELECT count(*) FROM event_logs WHERE dagster_event_type = 'ASSET_MATERIALIZATION'"
+        ).fetchall()
+        assert materialized == 4
+    [(refreshes,)] = pg.execute(
+        "SELECT count(*) FROM analytics_mv_refreshes WHERE caller LIKE 'dagster run %'"
+    ).fetchall()
+    assert refreshes == 4
+
+
+@pytest.fixture
+def daemon(environment: dict[str, str], tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The daemon with its code server, by workspace.yaml; both end with the test."""
+    log = (tmp_path / "daemon.log").open("wb")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dagster._daemon", "run", "-w", "workspace.yaml"],
+        cwd=REPOSITORY,
+        env=environment,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=10)
+        # Its own process group: nothing of it is left, whatever state it was in.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        log.close()
+
+
+def wait_for(ch: Client, expected: State, seconds: float) -> float:
+    """Seconds until the warehouse holds exactly `expected`."""
+    began = time.monotonic()
+    while warehouse_state(ch) != expected:
+        assert time.monotonic() - began < seconds, "the change did not arrive"
+        time.sleep(POLL_SECONDS)
+    return time.monotonic() - began
+
+
+def test_a_committed_change_is_in_clickhouse_within_a_minute_by_the_daemon_alone(
+    pg: psycopg.Connection,
+    ch: Client,
+    backend: Backend,
+    dagster_database: str,
+    daemon: subprocess.Popen[bytes],
+) -> None:
+    add_cohort(pg, "acme", "first")
+    wait_for(ch, platform_state(pg), START_SECONDS + CONTRACT_SECONDS)
+
+    users = add_users(pg, "acme", 3, language="uk")
+    add_cohort(pg, "acme", "by filter", {"language": "uk"})
+    expected_members = {str(user) for user in users}
+    began = time.monotonic()
+    while {row[0] for row in warehouse_state(ch).members} != expected_members:
+        assert time.monotonic() - began < CONTRACT_SECONDS, "the change did not arrive"
+        time.sleep(POLL_SECONDS)
+    assert warehouse_state(ch) == platform_state(pg)
+    print(f"a change took {time.monotonic() - began:.1f} s to ClickHouse")
+    with backend.connect(dagster_database) as storage:
+        runs = storage.execute(
+            "SELECT DISTINCT pipeline_name FROM runs WHERE pipeline_name = 'sync_cohorts'"
+        ).fetchall()
+        assert runs == [("sync_cohorts",)]
