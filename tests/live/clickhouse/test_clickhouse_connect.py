@@ -158,6 +158,11 @@ def test_a_setting_in_a_statement_of_its_own_is_refused_in_a_session(client: Cli
         client.command("SET max_threads = 1")
 
 
+def test_only_temporary_tables_are_refused_not_names_like_it(client: Client) -> None:
+    client.command("CREATE TABLE temporary_t (a Int8) ENGINE = MergeTree ORDER BY a")
+    assert client.command("SELECT count() FROM temporary_t") == 0
+
+
 def test_the_database_is_the_clients(server: ClickHouseProcess, client: Client) -> None:
     client.command("CREATE TABLE here (a Int8) ENGINE = MergeTree ORDER BY a")
     assert client.command("SELECT count() FROM here") == 0
