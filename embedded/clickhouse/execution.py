@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 
+from embedded.clickhouse.body import chain, collect, read_statement
 from embedded.clickhouse.channel import Channel, ClientGoneError
 from embedded.clickhouse.encodings import Decoder
-from embedded.clickhouse.engine import Engine, Session
+from embedded.clickhouse.engine import Engine
 from embedded.clickhouse.errors import (
     BAD_ARGUMENTS,
     INTO_OUTFILE_NOT_ALLOWED,
@@ -20,23 +21,18 @@ from embedded.clickhouse.errors import (
 from embedded.clickhouse.reply import Reply
 from embedded.clickhouse.request import Request, bad_request, parse_form
 from embedded.clickhouse.running import Running, Ticket
+from embedded.clickhouse.session import Session
 from embedded.clickhouse.statement import (
-    IncompleteError,
     InsertHead,
+    creates_temporary,
     first_word,
     output_format,
     quote_string,
     reads_input,
     returns_table,
-    split_insert,
     touches_files,
 )
 
-# A statement is read whole, an insert's data is not. The real server takes 256 KiB of statement;
-# rows of VALUES with parameters and long IN lists are let through up to this.
-STATEMENT_BYTES = 16 << 20
-# Where the head of an INSERT must have ended; the real server's max_query_size.
-HEAD_BYTES = 256 << 10
 # Formats with a header or footer are made in memory as a whole. The engine does not count that
 # memory, so the size of the result (its columns, before formatting) is limited instead.
 WHOLE_RESULT_BYTES = 128 << 20
@@ -58,12 +54,12 @@ class Execution:
         decoder = Decoder(request.body_encoding) if request.body_encoding else None
         body = channel.read(decoder)
         if request.form_boundary is not None:
-            text, params = parse_form(_collect(b"", body), request.form_boundary)
+            text, params = parse_form(collect(b"", body), request.form_boundary)
             request = replace(
                 request, text=request.text or text, params={**request.params, **params}
             )
             body = iter(())
-        statement = _read_statement(request.text, body)
+        statement = read_statement(request.text, body)
         if ticket.cancelled:
             raise ClientGoneError
         reply.timezone = request.settings.get("session_timezone", reply.timezone)
@@ -84,7 +80,7 @@ class Execution:
             request.settings, database=request.database, mark=ticket.mark, params=request.params
         ) as session:
             reply.totals = session.totals
-            session.insert(_text(head.statement), head.input_format, _chain(head.data, body))
+            session.insert(_text(head.statement), head.input_format, chain(head.data, body))
         reply.finish()
 
     def _query(self, statement: bytes, request: Request, ticket: Ticket, reply: Reply) -> None:
@@ -161,45 +157,6 @@ class Execution:
         return text, params
 
 
-def _read_statement(text: bytes, body: Iterator[bytes]) -> bytes | InsertHead:
-    """The statement, from the URL, the body, or begun in the one and continued in the other."""
-    first = next(body, b"")
-    # Data begins on a line of its own, so that `FORMAT CSV` does not run into it.
-    text = text + b"\n" + first if text and first else text + first
-    ended = not first
-    while True:
-        searchable = len(text) < HEAD_BYTES
-        try:
-            head = split_insert(text, complete=ended or not searchable)
-        except IncompleteError:
-            piece = next(body, None)
-            ended = piece is None
-            text += piece or b""
-            continue
-        return head if head is not None else _collect(text, body)
-
-
-def _collect(text: bytes, body: Iterator[bytes]) -> bytes:
-    pieces = [text]
-    size = len(text)
-    for piece in body:
-        pieces.append(piece)
-        size += len(piece)
-        if size > STATEMENT_BYTES:
-            raise refuse(
-                SYNTAX_ERROR,
-                "SYNTAX_ERROR",
-                f"Max query size exceeded: a statement may have {STATEMENT_BYTES} bytes.",
-            )
-    return b"".join(pieces)
-
-
-def _chain(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
-    if first:
-        yield first
-    yield from rest
-
-
 def _text(statement: bytes) -> str:
     try:
         return statement.decode()
@@ -222,8 +179,7 @@ def _refuse_unsupported(statement: bytes, word: str, *, in_session: bool) -> Non
             "INSERT … SELECT … FROM input() is not supported by the embedded ClickHouse.",
         )
     # Each request has a connection of its own: what these change would be gone with the answer.
-    temporary = word == "CREATE" and b"TEMPORARY" in statement[:200].upper()
-    if temporary or (in_session and word in {"SET", "USE"}):
+    if creates_temporary(statement) or (in_session and word in {"SET", "USE"}):
         raise refuse(
             NOT_IMPLEMENTED,
             "NOT_IMPLEMENTED",

@@ -10,8 +10,8 @@ from tempfile import SpooledTemporaryFile
 
 from embedded.clickhouse.channel import Message
 from embedded.clickhouse.encodings import compressor
-from embedded.clickhouse.engine import Totals
 from embedded.clickhouse.errors import ServerError
+from embedded.clickhouse.session import Totals
 
 # Like the real server, nothing is sent before this much has come together: most results and errors
 # are complete by then, so that an error still gets its status and a result its length and summary.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 
 _TOKEN = re.compile(
     rb"""(?P<space>\s+|--[^\n]*|\#[!\ ][^\n]*|/\*.*?\*/)
@@ -153,6 +153,14 @@ def touches_files(text: bytes) -> bool:
     words = [token.upper() for kind, token, _, _ in _tokens(text) if kind == "word"]
     pairs = set(pairwise(words))
     return (b"INTO", b"OUTFILE") in pairs or (b"FROM", b"INFILE") in pairs
+
+
+def creates_temporary(text: bytes) -> bool:
+    """Whether it is CREATE [OR REPLACE] TEMPORARY …"""
+    words = [token.upper() for _, token, _, _ in islice(_tokens(text), 4)]
+    return words[:2] == [b"CREATE", b"TEMPORARY"] or (
+        words == [b"CREATE", b"OR", b"REPLACE", b"TEMPORARY"]
+    )
 
 
 def reads_input(text: bytes) -> bool:
