@@ -10,6 +10,7 @@ profile (set on each connection instead) and the time zone (the process's own, s
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,6 +46,10 @@ class Engine:
         backups = folder / "backups"
         backups.mkdir(parents=True, exist_ok=True)
         template = Template(Path(__file__).with_name("config.xml").read_text())
+        self._spool = folder / "spool"
+        # What a killed process left of inserts that nobody was told had succeeded.
+        shutil.rmtree(self._spool, ignore_errors=True)
+        self._spool.mkdir()
         config = folder / "config.xml"
         config.write_text(
             template.substitute(memory_bytes=memory_mb << 20, backups=backups.resolve())
@@ -74,22 +79,20 @@ class Engine:
         *,
         database: str | None = None,
         mark: int | None = None,
-        params: Mapping[str, str] | None = None,
     ) -> Iterator[Session]:
-        """A connection with these settings, current database and, for inserts, bound parameters.
+        """A connection with these settings and current database.
 
         Raises ServerError for an unknown setting (115) or database (81).
         """
         # The preparing statements are not the client's, so they stay out of the query log.
         connection = _connect(f"{self._path}?log_queries=0")
         try:
-            session = Session(connection)
+            session = Session(connection, self._spool)
             if database:
                 session.run(f"USE {quote_identifier(database)}", "TSV", {})
             merged = {**self._defaults, **settings}
             if mark is not None:
                 merged[MARK_SETTING] = str(mark)
-            merged.update({f"param_{name}": value for name, value in (params or {}).items()})
             # One statement, because after one with `readonly` no other setting can be changed.
             session.run(_set_statement(merged), "TSV", {})
             session.totals = Totals()

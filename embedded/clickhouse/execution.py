@@ -77,10 +77,14 @@ class Execution:
         reply: Reply,
     ) -> None:
         with self._engine.session(
-            request.settings, database=request.database, mark=ticket.mark, params=request.params
+            request.settings, database=request.database, mark=ticket.mark
         ) as session:
             reply.totals = session.totals
-            session.insert(_text(head.statement), head.input_format, chain(head.data, body))
+            session.insert(
+                (_text(head.into), _text(head.settings), head.input_format),
+                chain(head.data, body),
+                request.params,
+            )
         reply.finish()
 
     def _query(self, statement: bytes, request: Request, ticket: Ticket, reply: Reply) -> None:

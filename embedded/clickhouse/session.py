@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from embedded.clickhouse.errors import from_engine
+from embedded.clickhouse.statement import quote_string
 
 
 @dataclass
@@ -28,8 +31,10 @@ class Totals:
 class Session:
     """One connection during one request. Every method raises ServerError."""
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Any, spool: Path) -> None:
+        """`spool` is an existing folder for the data of inserts."""
         self._connection = connection
+        self._spool = spool
         self.totals = Totals()
 
     def run(self, statement: str, output_format: str, params: Mapping[str, str]) -> bytes:
@@ -72,30 +77,23 @@ class Session:
             if not finished:
                 self._connection.streaming_cancel_query(handle)
 
-    def insert(self, statement: str, input_format: str, data: Iterator[bytes]) -> None:
-        """Insert `data`, encoded in `input_format`, by a statement that ends before FORMAT.
+    def insert(
+        self, head: tuple[str, str, str], data: Iterator[bytes], params: Mapping[str, str]
+    ) -> None:
+        """Insert `data`; nothing is begun before all of it has come.
 
-        If `data` raises, the insert is cancelled: what is not a full block yet is not committed.
+        `head` is `INSERT INTO …`, the statement's SETTINGS clause or "", and the data's format.
+
+        It goes through a file. chDB's `send_insert` is twice as fast, and says yes when the write
+        fails: a violated constraint, a full disk or too many parts would lose rows silently.
         """
-        try:
-            handle = self._connection.send_insert(statement, input_format)
-        except RuntimeError as error:
-            raise from_engine(error) from None
-        try:
+        with tempfile.NamedTemporaryFile(dir=self._spool, prefix="insert-") as file:
             for piece in data:
-                self._connection.insert_append(handle, piece)
-        except RuntimeError:
-            # The reason is told by insert_done; append says only that the insert has ended.
-            pass
-        except BaseException:
-            self._connection.insert_cancel(handle)
-            raise
-        try:
-            result = self._connection.insert_done(handle)
-        except RuntimeError as error:
-            raise from_engine(error) from None
-        self.totals.written_rows += result.rows_written()
-        self.totals.written_bytes += result.bytes_written()
+                file.write(piece)
+            file.flush()
+            into, settings, input_format = head
+            source = f"FROM INFILE {quote_string(file.name)}"
+            self.run(f"{into} {source} {settings} FORMAT {input_format}", "Null", params)
 
     def count_statements(self, statement: str) -> int:
         """How many statements the text holds; 0 when it can't be parsed."""

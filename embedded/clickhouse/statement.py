@@ -54,9 +54,10 @@ class IncompleteError(Exception):
 
 @dataclass(frozen=True)
 class InsertHead:
-    """An INSERT with data: `statement` ends before FORMAT or VALUES, `data` is what has come."""
+    """An INSERT with data: `INSERT INTO …`, its SETTINGS clause, its format; `data` has come."""
 
-    statement: bytes
+    into: bytes
+    settings: bytes
     input_format: str
     data: bytes
 
@@ -85,7 +86,7 @@ def split_insert(text: bytes, *, complete: bool) -> InsertHead | None:
     """
     depth = 0
     previous = b""
-    format_start = None
+    format_start = settings_start = None
     for index, (kind, token, start, end) in enumerate(_tokens(text)):
         # A token at the very end may go on in the next piece, and so may an open quote or comment.
         if not complete and (
@@ -96,7 +97,8 @@ def split_insert(text: bytes, *, complete: bool) -> InsertHead | None:
             return None
         if format_start is not None:
             data = text[_data_start(text, end) :]
-            return InsertHead(text[:format_start], token.decode(), data) if kind == "word" else None
+            into, settings = _parts(text[:format_start], settings_start)
+            return InsertHead(into, settings, token.decode(), data) if kind == "word" else None
         depth += (kind == "open") - (kind == "close")
         qualified, previous = previous == b".", token
         # `INSERT INTO name`: the table may be called anything, and so may a column in parentheses.
@@ -106,12 +108,20 @@ def split_insert(text: bytes, *, complete: bool) -> InsertHead | None:
         if keyword == b"FORMAT":
             format_start = start
         elif keyword == b"VALUES":
-            return InsertHead(text[:start], "Values", text[end:])
+            return InsertHead(*_parts(text[:start], settings_start), "Values", text[end:])
+        elif keyword == b"SETTINGS":
+            settings_start = start
         elif keyword in {b"SELECT", b"WITH", b"FROM"}:
             return None
     if not complete:
         raise IncompleteError
     return None
+
+
+def _parts(head: bytes, settings_start: int | None) -> tuple[bytes, bytes]:
+    """What stands before the SETTINGS clause, and the clause."""
+    end = len(head) if settings_start is None else settings_start
+    return head[:end], head[end:]
 
 
 def _data_start(text: bytes, position: int) -> int:

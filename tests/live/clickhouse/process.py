@@ -23,8 +23,9 @@ START_SECONDS = 30
 class ClickHouseProcess:
     """One running `python -m embedded.clickhouse`."""
 
-    def __init__(self, process: subprocess.Popen[str], url: str) -> None:
+    def __init__(self, process: subprocess.Popen[str], url: str, data: Path) -> None:
         self.process = process
+        self.data = data
         self.url = url
         self.port = int(url.rsplit(":", 1)[1])
 
@@ -70,7 +71,7 @@ def running(data: Path, options: Sequence[str] = ("--port", "0")) -> Iterator[Cl
     try:
         line = read_line(process.stdout, START_SECONDS)
         assert line.startswith("ready http://"), line
-        yield ClickHouseProcess(process, line.split()[1])
+        yield ClickHouseProcess(process, line.split()[1], data)
     finally:
         if process.poll() is None:
             process.terminate()

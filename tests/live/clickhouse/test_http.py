@@ -207,16 +207,15 @@ def test_a_client_that_leaves_in_the_middle_of_an_insert_commits_nothing(
     server: ClickHouseProcess, http: httpx.Client, database: str
 ) -> None:
     query(http, f"CREATE TABLE {database}.t (a Int32) ENGINE = MergeTree ORDER BY a")
-    query_id = uuid.uuid4().hex
+    spool = server.data / "spool"
     head = (
-        f"POST /?query_id={query_id}&query=INSERT+INTO+{database}.t+FORMAT+TSV HTTP/1.1\r\n"
+        f"POST /?query=INSERT+INTO+{database}.t+FORMAT+TSV HTTP/1.1\r\n"
         "Host: x\r\nContent-Length: 100000000\r\n\r\n"
     )
     with socket.create_connection(("127.0.0.1", server.port), 10) as connection:
         connection.sendall(head.encode() + b"1\n" * 1_000_000)
-        busy = f"SELECT count() FROM system.processes WHERE Settings['log_comment'] = '{query_id}'"
-        wait_until(lambda: query(http, busy) == "1\n")
-    wait_until(lambda: query(http, busy) == "0\n")
+        wait_until(lambda: any(spool.iterdir()))
+    wait_until(lambda: not any(spool.iterdir()))
     assert query(http, f"SELECT count() FROM {database}.t") == "0\n"
 
 
@@ -397,3 +396,27 @@ def test_sessions_are_accepted_and_may_overlap(server: ClickHouseProcess) -> Non
     for thread in threads:
         thread.join()
     assert errors == []
+
+
+@pytest.mark.parametrize("through_a_view", [False, True])
+def test_write_that_the_engine_refuses_is_an_error(
+    http: httpx.Client, database: str, through_a_view: bool
+) -> None:
+    """Not only what can't be parsed: also what fails on its way into the table."""
+
+    def run(statement: str, data: str = "") -> httpx.Response:
+        return http.post("/", params={"query": statement, "database": database}, content=data)
+
+    run("CREATE TABLE t (a Int64, CONSTRAINT small CHECK a < 10) ENGINE = MergeTree ORDER BY a")
+    run("CREATE TABLE door (a Int64) ENGINE = Null")
+    run("CREATE MATERIALIZED VIEW into_t TO t AS SELECT a FROM door")
+    table = "door" if through_a_view else "t"
+    refused = run(f"INSERT INTO {table} FORMAT JSONEachRow", '{"a":1}\n{"a":11}\n')
+    assert refused.status_code == 500
+    assert refused.headers["x-clickhouse-exception-code"] == "469"
+    assert run("SELECT count() FROM t").text == "0\n"
+    accepted = run(
+        f"INSERT INTO {table} SETTINGS max_insert_threads = 1 FORMAT JSONEachRow", '{"a":1}\n'
+    )
+    assert accepted.status_code == 200
+    assert run("SELECT count() FROM t").text == "1\n"
