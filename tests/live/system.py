@@ -22,6 +22,10 @@ from embedded.ports import free_port
 REPOSITORY = Path(__file__).parents[2]
 PORTS = ("POSTGRES_PORT", "NATS_PORT", "CLICKHOUSE_PORT", "DAGSTER_PORT", "PORT_ANALYTICS")
 READY_SECONDS = 90
+PARTS = {
+    *("postgres", "nats", "clickhouse", "sidecar"),
+    *("dagster-code", "dagster-ui", "dagster-daemon"),
+}
 
 
 @dataclass(frozen=True)
