@@ -1,6 +1,9 @@
 -- Called by pipelines cohorts.membership for cohorts whose filters or members changed; leans on
 -- users_company_language_idx and user_cohorts_filter_idx. Writes only the difference: rows
 -- that are right already, and rows made by a person, are not touched.
+-- Differences by EXCEPT, not by NOT EXISTS: the planner expects 2 rows in `wanted`, whatever there
+-- are. On 100,000 memberships in tables without statistics, as after a bulk load, it took a nested
+-- loop (cancelled after 60 s; 3.3 s with statistics). EXCEPT hashes or sorts: 0.2 s either way.
 WITH given AS MATERIALIZED (
     SELECT
         cohorts.id AS cohort_id,
@@ -21,24 +24,29 @@ WITH given AS MATERIALIZED (
       AND (given.languages IS NULL OR users.language = ANY (given.languages))
       AND (given.programs IS NULL OR users.program = ANY (given.programs))
       AND (given.roles IS NULL OR users.role = ANY (given.roles))
+), present AS MATERIALIZED (
+    SELECT members.cohort_id, members.company_id, members.user_id, members.joined_by
+    FROM given
+    JOIN user_cohorts AS members ON members.cohort_id = given.cohort_id
+), surplus AS (
+    SELECT cohort_id, user_id FROM present WHERE joined_by = 'filter'
+    EXCEPT
+    SELECT cohort_id, user_id FROM wanted
+), missing AS (
+    SELECT cohort_id, company_id, user_id FROM wanted
+    EXCEPT
+    SELECT cohort_id, company_id, user_id FROM present
 ), removed AS (
     DELETE FROM user_cohorts AS members
-    USING given
-    WHERE members.cohort_id = given.cohort_id AND members.joined_by = 'filter'
-      AND NOT EXISTS (
-          SELECT FROM wanted
-          WHERE wanted.cohort_id = members.cohort_id AND wanted.user_id = members.user_id
-      )
+    USING surplus
+    WHERE members.cohort_id = surplus.cohort_id AND members.user_id = surplus.user_id
+      AND members.joined_by = 'filter'
     RETURNING 1
 ), added AS (
     INSERT INTO user_cohorts (user_id, cohort_id, company_id, joined_by)
-    SELECT wanted.user_id, wanted.cohort_id, wanted.company_id, 'filter'
-    FROM wanted
-    WHERE NOT EXISTS (
-        SELECT FROM user_cohorts AS members
-        WHERE members.cohort_id = wanted.cohort_id AND members.user_id = wanted.user_id
-    )
-    ORDER BY wanted.cohort_id, wanted.user_id
+    SELECT user_id, cohort_id, company_id, 'filter'
+    FROM missing
+    ORDER BY cohort_id, user_id
     ON CONFLICT DO NOTHING
     RETURNING 1
 )
