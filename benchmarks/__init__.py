@@ -1,0 +1,1 @@
+"""Benchmarks: figures with their ratios against references that run in the same call."""

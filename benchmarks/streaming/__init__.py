@@ -1,0 +1,1 @@
+"""SSE: what a delivery, an idle connection, a reconnect storm and a slow reader cost."""
