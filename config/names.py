@@ -8,6 +8,8 @@ SINK_CONSUMER: Final = "clickhouse-sink"
 
 EVENT_SUBJECTS: Final = ("metrics.>", "journey.>", "q2q.>", "sroi.>", "vis.>")
 DLQ_SUBJECT_PREFIX: Final = "dlq"
+# Instances ask each other for their statistics here; no stream's subject.
+STATS_SUBJECT: Final = "analytics.stats"
 
 # First token of a subject → name of the Server-Sent Event.
 SSE_EVENT_NAMES: Final = {
@@ -30,4 +32,6 @@ TABLE_METRICS: Final = "metrics_timeseries"
 TABLE_COHORTS: Final = "cohorts"
 TABLE_USER_COHORTS: Final = "user_cohorts"
 TABLE_DEAD_LETTERS: Final = "dead_letters"
+TABLE_DEAD_LETTER_DECISIONS: Final = "dead_letter_decisions"
+TABLE_RECONCILIATIONS: Final = "reconciliations"
 TABLE_CHECKPOINTS: Final = "processing_checkpoints"

@@ -80,6 +80,7 @@ class Settings(BaseModel):
     clickhouse_batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
     clickhouse_batch_timeout_ms: Annotated[int, Field(ge=1, le=600_000)] = 10_000
     redis_url: SecretStr | None = None
+    cohort_queries_per_minute: Positive = 3000
 
     # Authentication
     jwt_secret: SecretStr | None = None

@@ -25,6 +25,7 @@ def main() -> int:
     configure_logging("analytics")
     try:
         settings = load_settings(os.environ)
+        sidecar = Sidecar(settings)
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         return 2
@@ -38,7 +39,6 @@ def main() -> int:
             f"listened on ({error.strerror}); set another PORT_ANALYTICS or HOST_ANALYTICS\n"
         )
         return 2
-    sidecar = Sidecar(settings)
     config = server_config(create_app(sidecar), settings.host_analytics, settings.port_analytics)
 
     def announce(address: str) -> None:

@@ -11,7 +11,15 @@ from fastapi.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from stream_api.errors import install_error_handlers
-from stream_api.routes import cohorts, health, stream
+from stream_api.routes import (
+    cohort_comparison,
+    cohort_figures,
+    cohorts,
+    dead_letters,
+    health,
+    proofs,
+    stream,
+)
 from stream_api.sidecar import Sidecar
 from stream_api.telemetry import HttpMetrics
 from stream_api.web.routes import router as web_router
@@ -36,7 +44,12 @@ def create_app(sidecar: Sidecar) -> FastAPI:
     app.state.sidecar = sidecar
     install_error_handlers(app)
     app.include_router(stream.router)
+    # Before the cohorts themselves, whose /cohort/{id} would take the words for ids.
+    app.include_router(cohort_comparison.router)
+    app.include_router(cohort_figures.router)
     app.include_router(cohorts.router)
+    app.include_router(dead_letters.router)
+    app.include_router(proofs.router)
     app.include_router(health.router)
     app.include_router(web_router)
     app.add_middleware(RouteTimes, metrics=sidecar.http_metrics)
@@ -47,6 +60,7 @@ def create_app(sidecar: Sidecar) -> FastAPI:
             allow_credentials=True,
             allow_methods=["GET", "POST", "PATCH", "DELETE"],
             allow_headers=["Authorization", "Content-Type", "Last-Event-ID"],
+            expose_headers=["Retry-After"],
         )
     return app
 

@@ -28,6 +28,8 @@ JWKS_ALGORITHMS = ["RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "PS256"
 JWKS_AGE_SECONDS = 300
 # An unknown key id may be a rotation, or somebody guessing: asked for at most this often.
 JWKS_PAUSE_SECONDS = 10
+# A key server that does not answer is asked again after this.
+JWKS_RETRY_SECONDS = 1
 JWKS_TIMEOUT_SECONDS = 5
 
 _COMPANY_ID = re.compile(COMPANY_ID_PATTERN)
@@ -55,12 +57,19 @@ ANONYMOUS = Principal(None, None, frozenset(ADMIN_ROLES), None)
 
 
 class Authenticator:
-    """Checks tokens by the settings. Fails closed: what can't be verified is refused."""
+    """Checks tokens by the settings. Fails closed: what can't be verified is refused.
 
-    def __init__(self, settings: Settings) -> None:
+    A key set is asked for when it is 5 minutes old, and for the sake of an unknown key at most once
+    in `pause_seconds`.
+    """
+
+    def __init__(self, settings: Settings, pause_seconds: float = JWKS_PAUSE_SECONDS) -> None:
         self._settings = settings
+        self._pause_seconds = pause_seconds
         self._keys: dict[str, jwt.PyJWK] = {}
         self._keys_at = float("-inf")
+        self._unknown_at = float("-inf")
+        self._failed_at = float("-inf")
         self._fetching = asyncio.Lock()
 
     async def principal(self, request: Request) -> Principal:
@@ -108,29 +117,41 @@ class Authenticator:
         return claims
 
     async def _key(self, key_id: str) -> jwt.PyJWK:
-        age = time.monotonic() - self._keys_at
-        if age > JWKS_AGE_SECONDS or (key_id not in self._keys and age > JWKS_PAUSE_SECONDS):
-            await self._fetch_keys()
+        if not self._is_fresh() or key_id not in self._keys:
+            # Whoever waits here finds what the one before has fetched.
+            async with self._fetching:
+                await self._fetch_if_needed(key_id)
         key = self._keys.get(key_id)
         if key is None:
             raise Refusal(401, f"no key {key_id!r} in the key set; the token can't be verified")
         return key
 
+    def _is_fresh(self) -> bool:
+        return time.monotonic() - self._keys_at <= JWKS_AGE_SECONDS
+
+    async def _fetch_if_needed(self, key_id: str) -> None:
+        now = time.monotonic()
+        if not self._is_fresh():
+            if now - self._failed_at < JWKS_RETRY_SECONDS:
+                raise Refusal(503, "the key set can't be read, so no token can be verified", 5)
+            await self._fetch_keys()
+        elif key_id not in self._keys and now - self._unknown_at > self._pause_seconds:
+            self._unknown_at = now
+            await self._fetch_keys()
+
     async def _fetch_keys(self) -> None:
-        async with self._fetching:
-            if time.monotonic() - self._keys_at < JWKS_PAUSE_SECONDS:
-                return  # another request fetched them while this one waited
-            try:
-                async with httpx.AsyncClient(timeout=JWKS_TIMEOUT_SECONDS) as client:
-                    answer = await client.get(self._settings.jwt_jwks_url or "")
-                    answer.raise_for_status()
-                    keys = jwt.PyJWKSet.from_dict(answer.json()).keys
-            except (httpx.HTTPError, ValueError, jwt.PyJWTError) as error:
-                raise Refusal(
-                    503, f"the key set can't be read, so no token can be verified: {error}", 5
-                ) from None
-            self._keys = {str(key.key_id or ""): key for key in keys}
-            self._keys_at = time.monotonic()
+        try:
+            async with httpx.AsyncClient(timeout=JWKS_TIMEOUT_SECONDS) as client:
+                answer = await client.get(self._settings.jwt_jwks_url or "")
+                answer.raise_for_status()
+                keys = jwt.PyJWKSet.from_dict(answer.json()).keys
+        except (httpx.HTTPError, ValueError, AttributeError, jwt.PyJWTError) as error:
+            self._failed_at = time.monotonic()
+            raise Refusal(
+                503, f"the key set can't be read, so no token can be verified: {error}", 5
+            ) from None
+        self._keys = {str(key.key_id or ""): key for key in keys}
+        self._keys_at = time.monotonic()
 
 
 def principal_of(claims: dict[str, Any]) -> Principal:

@@ -16,6 +16,8 @@ from typing import NamedTuple
 from stream_api import frames
 from stream_api.connection import Connection
 
+# Separates the companies in the name of a channel of several.
+SEVERAL = ","
 # A company's recent events in memory; older ones come from the warehouse and the stream.
 RING_EVENTS = 2000
 RING_BYTES = 1024 * 1024
@@ -30,6 +32,11 @@ class Entry(NamedTuple):
     frame: bytes
 
 
+def companies_of(name: str) -> list[str]:
+    """The companies whose events a channel of that name carries."""
+    return name.split(SEVERAL)
+
+
 Group = tuple[frozenset[str] | None, bool]
 
 
@@ -37,7 +44,8 @@ class Channel:
     """Ring of recent entries and the live connections of one company.
 
     Every event of the company with a sequence above `floor` that has been published to this
-    instance is in the ring.
+    instance is in the ring. An admin's stream of several companies has a channel of its own, named
+    by all of them: one order, one ring, one seam, as for a single company.
     """
 
     __slots__ = (
@@ -96,6 +104,13 @@ class Channel:
             self._pending.append(entry)
             if self._scheduled is None:
                 self._schedule()
+
+    def forget(self, floor: int) -> None:
+        """Send what is pending, and start over with an empty ring above `floor`."""
+        self.flush()
+        self.ring.clear()
+        self._ring_bytes = 0
+        self.floor = floor
 
     def after(self, seq: int) -> list[Entry] | None:
         """Entries above `seq` in order; None when the ring does not reach back to `seq`."""

@@ -1,21 +1,22 @@
-"""Figures of cohorts: which cohorts a company has (Postgres) and what they measure (ClickHouse)."""
+"""Figures of cohorts, out of the warehouse. Which cohorts there are says `directory.py`."""
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 from stream_api.errors import Refusal
-from stream_api.platform import Platform, PlatformAwayError
+from stream_api.periods import Span
 from stream_api.warehouse import Warehouse, WarehouseAwayError
 
 # A change of less than this is noise on a dashboard: contracts of the cohort API.
 STABLE_PERCENT = 5.0
 EARLIEST = date(1970, 1, 1)
 LATEST = date(2149, 6, 6)  # the last day of ClickHouse's Date
+# Below the reads of the sidecar's other parts: nobody waits longer for a figure.
+SETTINGS: dict[str, Any] = {"max_execution_time": 10, "max_memory_usage": 500_000_000}
 
 
 class Period(NamedTuple):
@@ -43,35 +44,13 @@ class Group(NamedTuple):
 
 
 class CohortFigures:
-    """Reads for one company at a time; the company is a bound predicate of every statement."""
+    """Reads for one company at a time; the company is a bound predicate of every statement.
 
-    def __init__(self, platform: Platform, warehouse: Warehouse) -> None:
-        self._platform = platform
+    Every method raises Refusal 503 when ClickHouse does not answer.
+    """
+
+    def __init__(self, warehouse: Warehouse) -> None:
         self._warehouse = warehouse
-
-    async def names(self, company_id: str, cohort_ids: Sequence[str]) -> dict[str, str]:
-        """Names of the company's cohorts, by id in the order asked.
-
-        Raises:
-            Refusal: 404 naming the first id that the company has no cohort of.
-        """
-        known: dict[str, str] = {}
-        valid = [text for text in cohort_ids if _is_uuid(text)]
-        if valid:
-            try:
-                rows = await self._platform.rows(
-                    "select_cohorts_by_id", {"cohort_ids": valid, "company_id": company_id}
-                )
-            except PlatformAwayError:
-                raise Refusal(503, "Postgres does not answer; try again", 5) from None
-            known = {str(row[0]): str(row[1]) for row in rows}
-        found = {}
-        for text in cohort_ids:
-            key = str(uuid.UUID(text)) if _is_uuid(text) else text
-            if key not in known:
-                raise Refusal(404, f"company {company_id} has no cohort {text[:60]}")
-            found[key] = known[key]
-        return found
 
     async def metrics(
         self, company_id: str, cohort_id: str, metric: str, start: date, end: date, limit: int
@@ -79,14 +58,12 @@ class CohortFigures:
         """Finished rows of a metric, ascending by period, both ends included."""
         rows = await self._rows(
             "select_cohort_metrics",
-            {
-                "company_id": company_id,
-                "cohort_id": cohort_id,
-                "metric": metric,
-                "start_date": start,
-                "end_date": end,
-                "row_limit": limit,
-            },
+            company_id=company_id,
+            cohort_id=cohort_id,
+            metric=metric,
+            start_date=start,
+            end_date=end,
+            row_limit=limit,
         )
         return [Period(*row) for row in rows]
 
@@ -96,14 +73,31 @@ class CohortFigures:
         """Period and mean of the newest `periods` periods with data, ascending."""
         rows = await self._rows(
             "select_cohort_trends",
-            {
-                "company_id": company_id,
-                "cohort_id": cohort_id,
-                "metric": metric,
-                "row_limit": periods,
-            },
+            company_id=company_id,
+            cohort_id=cohort_id,
+            metric=metric,
+            row_limit=periods,
         )
         return [(row[0], float(row[1])) for row in reversed(rows)]
+
+    async def overview(
+        self, company_id: str, cohort_id: str, period: date | None
+    ) -> tuple[date | None, dict[str, float]]:
+        """The period, by default the cohort's own latest, and the means of all metrics in it."""
+        if period is None:
+            rows = await self._rows(
+                "select_cohort_latest_period", company_id=company_id, cohort_id=cohort_id
+            )
+            period = _latest(rows)
+        if period is None:
+            return None, {}
+        rows = await self._rows(
+            "select_cohort_overview",
+            company_id=company_id,
+            cohort_id=cohort_id,
+            period_start=bounded(period),
+        )
+        return period, {str(name): float(mean) for name, mean in rows}
 
     async def latest_period(
         self, company_id: str, cohort_ids: Sequence[str], metric: str
@@ -111,31 +105,80 @@ class CohortFigures:
         """The latest period in which any of the cohorts has data."""
         rows = await self._rows(
             "select_latest_period",
-            {"company_id": company_id, "cohort_ids": list(cohort_ids), "metric": metric},
+            company_id=company_id,
+            cohort_ids=list(cohort_ids),
+            metric=metric,
         )
-        latest, count = rows[0]
-        return latest if count else None
+        return _latest(rows)
+
+    async def latest_period_of_company(self, company_id: str, metric: str) -> date | None:
+        """The latest period in which a member of any cohort has data."""
+        return _latest(
+            await self._rows("select_company_latest_period", company_id=company_id, metric=metric)
+        )
 
     async def groups(
         self, company_id: str, names: dict[str, str], metric: str, period: date
     ) -> list[Group]:
-        """Mean, size and deviation of each cohort that has data in the period."""
+        """Mean, size and deviation of each of these cohorts that has data in the period."""
         rows = await self._rows(
             "select_cohort_comparison",
-            {
-                "company_id": company_id,
-                "cohort_ids": list(names),
-                "metric": metric,
-                "period_start": period,
-            },
+            company_id=company_id,
+            cohort_ids=list(names),
+            metric=metric,
+            period_start=bounded(period),
         )
         return [Group(str(i), names[str(i)], float(m), int(n), sd) for i, m, n, sd in rows]
 
-    async def _rows(self, name: str, parameters: dict[str, Any]) -> Sequence[Sequence[Any]]:
+    async def groups_of_company(
+        self, company_id: str, names: dict[str, str], metric: str, period: date
+    ) -> list[Group]:
+        """As `groups`, of every cohort in `names`; one that was just deleted is left out."""
+        rows = await self._rows(
+            "select_company_comparison",
+            company_id=company_id,
+            metric=metric,
+            period_start=bounded(period),
+        )
+        return [
+            Group(str(i), names[str(i)], float(m), int(n), sd)
+            for i, m, n, sd in rows
+            if str(i) in names
+        ]
+
+    async def retention(
+        self, company_id: str, cohort_id: str, event: str, spans: Sequence[Span]
+    ) -> tuple[int, dict[int, int]]:
+        """Members of the cohort, and how many had the event, by a period's first millisecond.
+
+        Args:
+            spans: ascending; the last one only ends the one before.
+        """
+        members = await self._rows(
+            "count_cohort_members", company_id=company_id, cohort_id=cohort_id
+        )
+        starts = [span.start_ms for span in spans[:-1]]
+        rows = await self._rows(
+            "select_cohort_retention",
+            company_id=company_id,
+            cohort_id=cohort_id,
+            event=event,
+            starts_ms=starts,
+            from_ms=starts[0],
+            until_ms=spans[-1].start_ms,
+        )
+        return int(members[0][0]), {int(start): int(users) for start, users in rows}
+
+    async def _rows(self, name: str, **parameters: Any) -> Sequence[Sequence[Any]]:
         try:
-            return await self._warehouse.rows(name, parameters)
+            return await self._warehouse.rows(name, parameters, **SETTINGS)
         except WarehouseAwayError as error:
             raise Refusal(503, f"ClickHouse does not answer: {error}", 5) from None
+
+
+def bounded(day: date) -> date:
+    """A day that ClickHouse's Date can hold; nothing is stored outside of it."""
+    return min(max(day, EARLIEST), LATEST)
 
 
 def describe_trends(
@@ -172,9 +215,7 @@ def describe_trends(
     return described
 
 
-def _is_uuid(text: str) -> bool:
-    try:
-        uuid.UUID(text)
-    except ValueError:
-        return False
-    return True
+def _latest(rows: Sequence[Sequence[Any]]) -> date | None:
+    """Of `max(period_start), count()`: without rows the engine's maximum is the first of 1970."""
+    latest, count = rows[0]
+    return latest if count else None

@@ -10,9 +10,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from enum import StrEnum
-from typing import Protocol, runtime_checkable
+from typing import Any
 
 from stream_api import frames
+
+# What one send of a queued stream carries, so that the server's own buffer stays small.
+PIECE_BYTES = 64 * 1024
 
 
 class Ending(StrEnum):
@@ -27,11 +30,25 @@ class Ending(StrEnum):
     SWITCHED_OFF = "switched_off"
 
 
+class ResetReason(StrEnum):
+    """Why a resume point can't be honoured; a closed list, each counted."""
+
+    UNKNOWN_ID = "unknown_id"
+    OTHER_STREAM = "other_stream"
+    OTHER_COMPANY = "other_company"
+    EXPIRED = "expired"
+    HISTORY_UNAVAILABLE = "history_unavailable"
+
+
 class Connection:
-    """What the hub needs of a stream. `types` are event names, None for all of them."""
+    """What the hub needs of a stream. `types` are event names, None for all of them.
+
+    `company_id` names one company, or an admin's several joined by commas.
+    """
 
     __slots__ = (
         "attached",
+        "beat",
         "company_id",
         "ended",
         "expiry",
@@ -50,6 +67,8 @@ class Connection:
         self.ended: Ending | None = None
         self.replayed = 0
         self.attached = False
+        # Which of the hub's slices of a heartbeat period this stream gets its heartbeat in.
+        self.beat = 0
         self.stalled_since: float | None = None
         self.unsent_seen = 0
         self.expiry: asyncio.TimerHandle | None = None
@@ -64,7 +83,7 @@ class Connection:
         raise NotImplementedError
 
     def unsent_bytes(self) -> int:
-        """Bytes that were written and that the kernel has not taken yet."""
+        """Bytes that were written and that nobody further down is known to have taken yet."""
         raise NotImplementedError
 
     def finish(self, farewell: bytes) -> None:
@@ -78,16 +97,6 @@ class Connection:
     def send(self, data: bytes) -> None:
         """Write unframed bytes to this one client."""
         self.write(frames.chunk(data) if self.framed else data)
-
-
-@runtime_checkable
-class StreamTransport(Protocol):
-    """What a server's connection offers a stream that takes it over."""
-
-    transport: asyncio.Transport
-
-    def take_over(self, connection: DirectConnection) -> None:
-        """The request is over; the transport belongs to `connection` from now on."""
 
 
 class DirectConnection(Connection):
@@ -121,15 +130,18 @@ class DirectConnection(Connection):
 class QueuedConnection(Connection):
     """Keeps the bytes until the response's generator takes them with `next_bytes`."""
 
-    __slots__ = ("_closed", "_queue", "_unsent", "_wakeup")
+    __slots__ = ("_closed", "_queue", "_sending", "_unsent", "_wakeup", "task")
 
     def __init__(self, company_id: str, types: frozenset[str] | None) -> None:
         super().__init__(company_id, types)
         # Bounded by the hub: it aborts a connection whose unsent bytes exceed the limit.
         self._queue: deque[bytes] = deque()
         self._unsent = 0
+        self._sending = 0
         self._closed = False
         self._wakeup = asyncio.Event()
+        # The task that sends; cancelled to cut a client that takes nothing.
+        self.task: asyncio.Task[Any] | None = None
 
     def write(self, data: bytes) -> None:
         self._queue.append(data)
@@ -147,15 +159,27 @@ class QueuedConnection(Connection):
         self._queue.clear()
         self._closed = True
         self._wakeup.set()
+        if self.task is not None:
+            self.task.cancel()
+
+    def sending(self, count: int) -> None:
+        """`count` bytes that were never queued are on their way; those before have been taken."""
+        self._unsent += count - self._sending
+        self._sending = count
 
     async def next_bytes(self) -> bytes | None:
-        """The bytes written since the last call; None when the stream has ended."""
+        """Bytes written so far, at most about 64 KiB; None when the stream has ended.
+
+        What was returned counts as unsent until the next call: the server has taken it by then.
+        """
+        self.sending(0)
         while not self._queue:
             if self._closed:
                 return None
             self._wakeup.clear()
             await self._wakeup.wait()
-        data = b"".join(self._queue)
-        self._queue.clear()
-        self._unsent = 0
-        return data
+        pieces = []
+        while self._queue and self._sending < PIECE_BYTES:
+            pieces.append(self._queue.popleft())
+            self._sending += len(pieces[-1])
+        return b"".join(pieces)

@@ -44,7 +44,8 @@ def install_error_handlers(app: FastAPI) -> None:
     async def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"][1:]) or "body"
-        return JSONResponse(error_body(400, f"{name}: {first['msg']}"), 400)
+        message = str(first["msg"]).removeprefix("Value error, ")
+        return JSONResponse(error_body(400, f"{name}: {message}"), 400)
 
     @app.exception_handler(Exception)
     async def _fault(request: Request, error: Exception) -> JSONResponse:

@@ -18,8 +18,8 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from config.names import EVENTS_STREAM
 from config.settings import Settings
+from events.accept import Event, accept
 from stream_api.delivery import parse_delivery
-from stream_api.events import Event, accept
 from stream_api.hub import Hub
 from stream_api.streams import created_ms, ensure_streams
 from stream_api.telemetry import StreamMetrics

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -50,8 +51,14 @@ class Health:
         self._warehouse = warehouse
         self._metrics = metrics
         self.sink: Sink | None = None
+        # None where no Redis is used. It is no condition for being ready: all goes on without it.
+        self.ping_redis: Callable[[], Awaitable[bool]] | None = None
         self.lag = SinkLag()
-        self.answers: dict[str, bool | None] = {"postgres": None, "clickhouse": None}
+        self.answers: dict[str, bool | None] = {
+            "postgres": None,
+            "clickhouse": None,
+            "redis": None,
+        }
         # Each that has answered once; an outage afterwards is degraded, not unready.
         self.seen: set[str] = set()
 
@@ -63,7 +70,9 @@ class Health:
 
     async def poll(self) -> None:
         """Ask each dependency once, all at the same time."""
-        await asyncio.gather(self._poll_postgres(), self._poll_clickhouse(), self._poll_sink())
+        await asyncio.gather(
+            self._poll_postgres(), self._poll_clickhouse(), self._poll_redis(), self._poll_sink()
+        )
         self.seen.update(name for name, answered in self.answers.items() if answered)
 
     def dependencies(self) -> dict[str, str]:
@@ -75,7 +84,7 @@ class Health:
             "clickhouse": "disabled"
             if self._warehouse is None
             else _word(bool(self.answers["clickhouse"]) and not sink_away),
-            "redis": "disabled",
+            "redis": "disabled" if self.ping_redis is None else _word(self.answers["redis"]),
         }
 
     def as_of(self) -> str:
@@ -103,6 +112,10 @@ class Health:
             if self.answers["postgres"] is not answered:
                 logger.warning("Postgres does not answer: %s", error)
         self.answers["postgres"] = answered
+
+    async def _poll_redis(self) -> None:
+        if self.ping_redis is not None:
+            self.answers["redis"] = await self.ping_redis()
 
     async def _poll_clickhouse(self) -> None:
         if self._warehouse is not None:

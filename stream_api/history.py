@@ -8,32 +8,31 @@ between the two: below it the warehouse is complete, above it the stream still h
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
-from collections.abc import AsyncIterator
-from datetime import datetime
+from collections.abc import AsyncIterator, Sequence
 from enum import StrEnum
+from typing import Any
 
 from nats.aio.client import Client as Nats
 from nats.errors import Error as NatsError
 from nats.js.errors import NotFoundError
 
 from config.names import EVENTS_STREAM, SINK_CONSUMER, SSE_EVENT_NAMES
+from events.accept import Event, accept
+from events.event_id import EventId
+from events.stream_range import StreamUnavailableError, epoch_ms, read_batch
 from stream_api import frames
-from stream_api.channel import Entry
-from stream_api.event_id import EventId
-from stream_api.events import Event, accept
+from stream_api.channel import Entry, companies_of
 from stream_api.telemetry import StreamMetrics
 from stream_api.warehouse import Warehouse, WarehouseAwayError
 
 logger = logging.getLogger(__name__)
 
+# A page is kept for a client as long as its socket takes: its rows follow the size of the events.
 PAGE_EVENTS = 1000
-# The server answers one request with so many messages at most.
-SCAN_BATCH = 512
-SCAN_BATCH_BYTES = 4 * 1024 * 1024
-SCAN_TIMEOUT_SECONDS = 5.0
+PAGE_BYTES = 1024 * 1024
+FIRST_PAGE_EVENTS = 100
 # Scans read the stream of all companies; a storm of returning clients waits in line for them.
 MAX_SCANS = 4
 # A committed floor is asked for at most this often, however many clients return at once.
@@ -58,7 +57,7 @@ class Place(StrEnum):
 
 
 class History:
-    """Reads one company's events after a sequence, whole and in order."""
+    """Reads the events of a company, or of an admin's several joined by commas, in order."""
 
     def __init__(self, nats: Nats, warehouse: Warehouse | None, metrics: StreamMetrics) -> None:
         self._nats = nats
@@ -73,14 +72,16 @@ class History:
     async def read(
         self, company_id: str, after: int, upto: int, life_ms: int
     ) -> AsyncIterator[list[Entry]]:
-        """Batches of the company's entries in (after, upto]; `life_ms` is the stream's creation.
+        """Batches of entries in (after, upto], in order; `life_ms` is the stream's creation.
 
         Raises:
             HistoryUnavailableError: a part of it can't be had now.
         """
+        companies = companies_of(company_id)
         floor = min(await self._committed_floor(), upto)
+        stored = [self._from_warehouse(one, after, floor, life_ms) for one in companies]
         try:
-            async for entries in self._from_warehouse(company_id, after, floor, life_ms):
+            async for entries in in_order(stored):
                 yield entries
                 after = entries[-1].seq
             after = max(after, floor)
@@ -88,7 +89,7 @@ class History:
             # The stream has the same events for its 24 hours, and says so when it has not.
             logger.warning("replay without ClickHouse: %s", error)
         if after < upto:
-            async for entries in self._from_stream(company_id, after, upto):
+            async for entries in self._from_stream(companies, after, upto):
                 yield entries
 
     async def find(self, company_id: str, wanted: EventId) -> Place:
@@ -102,24 +103,28 @@ class History:
                 return await self._find_position(wanted)
             message = await self._js.get_msg(EVENTS_STREAM, seq=wanted.seq, direct=True)
         except NotFoundError:
-            return await self._find_in_warehouse(company_id, wanted)
+            return await self._find_in_warehouse(companies_of(company_id), wanted)
         except (NatsError, TimeoutError) as error:
             raise HistoryUnavailableError(str(error)) from error
-        ms = _epoch_ms((message.headers or {})["Nats-Time-Stamp"])
+        ms = epoch_ms((message.headers or {})["Nats-Time-Stamp"])
         found = accept(message.subject or "", wanted.seq, ms, message.data or b"")
         if found.id != wanted:
             return Place.UNKNOWN
-        return Place.HERE if found.company_id == company_id else Place.OTHER_COMPANY
+        mine = found.company_id in companies_of(company_id)
+        return Place.HERE if mine else Place.OTHER_COMPANY
 
     async def oldest(self, company_id: str, life_ms: int) -> str | None:
         """The oldest resume point that would be honoured; None when nothing is stored."""
         if self._warehouse is not None:
             try:
-                rows = await self._warehouse.rows(
-                    "select_oldest_event", {"company_id": company_id, "from_ms": life_ms}
-                )
-                if rows:
-                    return str(rows[0][0])
+                found: list[Sequence[Any]] = []
+                for one in companies_of(company_id):
+                    found += await self._warehouse.rows(
+                        "select_oldest_event", {"company_id": one, "from_ms": life_ms}
+                    )
+                ids = [known for row in found if (known := EventId.parse(str(row[0])))]
+                if ids:
+                    return str(min(ids, key=lambda known: known.seq))
             except WarehouseAwayError:
                 pass  # the stream's own beginning is an answer too
         state = (await self._js.stream_info(EVENTS_STREAM)).state
@@ -136,17 +141,18 @@ class History:
         )
         return Place.HERE if stored else Place.EXPIRED
 
-    async def _find_in_warehouse(self, company_id: str, wanted: EventId) -> Place:
-        if await self._exists(
-            "select_event_exists",
-            {
-                "company_id": company_id,
-                "received_ms": wanted.ms,
-                "seq": wanted.seq,
-                "event_id": str(wanted),
-            },
-        ):
-            return Place.HERE
+    async def _find_in_warehouse(self, companies: list[str], wanted: EventId) -> Place:
+        for company_id in companies:
+            if await self._exists(
+                "select_event_exists",
+                {
+                    "company_id": company_id,
+                    "received_ms": wanted.ms,
+                    "seq": wanted.seq,
+                    "event_id": str(wanted),
+                },
+            ):
+                return Place.HERE
         first = (await self._js.stream_info(EVENTS_STREAM)).state.first_seq
         return Place.EXPIRED if wanted.seq < first else Place.UNKNOWN
 
@@ -176,7 +182,7 @@ class History:
     async def _from_warehouse(
         self, company_id: str, after: int, upto: int, life_ms: int
     ) -> AsyncIterator[list[Entry]]:
-        from_ms = life_ms
+        from_ms, page_rows = life_ms, FIRST_PAGE_EVENTS
         while self._warehouse is not None and after < upto:
             rows = await self._warehouse.rows(
                 "select_company_events",
@@ -185,7 +191,7 @@ class History:
                     "from_ms": from_ms,
                     "after": after,
                     "upto": upto,
-                    "page_rows": PAGE_EVENTS,
+                    "page_rows": page_rows,
                 },
             )
             entries = [
@@ -197,94 +203,64 @@ class History:
                 yield entries
                 after = entries[-1].seq
                 from_ms = max(life_ms, entries[-1].ms - CLOCK_SLACK_MS)
-            if len(rows) < PAGE_EVENTS:
+            if len(rows) < page_rows:
                 return
+            size = sum(len(entry.frame) for entry in entries) // len(entries)
+            page_rows = min(PAGE_EVENTS, max(1, PAGE_BYTES // size))
 
     async def _from_stream(
-        self, company_id: str, after: int, upto: int
+        self, companies: list[str], after: int, upto: int
     ) -> AsyncIterator[list[Entry]]:
-        needle = company_id.encode()
-        async with self._scans:
-            first = (await self._js.stream_info(EVENTS_STREAM)).state.first_seq
+        needles = [company_id.encode() for company_id in companies]
+        while after < upto:
+            # Not over the yield: a client that takes nothing would keep others from reading.
+            async with self._scans:
+                try:
+                    batch = await read_batch(self._nats, EVENTS_STREAM, after + 1, upto)
+                except StreamUnavailableError as error:
+                    raise HistoryUnavailableError(str(error)) from error
+                # Asked afterwards: what the stream has now, it had when it was read.
+                first = (await self._js.stream_info(EVENTS_STREAM)).state.first_seq
             if after + 1 < first:
                 raise HistoryUnavailableError(
                     f"messages {after + 1}-{first - 1} left the stream before they were stored"
                 )
-            while after < upto:
-                messages, last = await self._scan(after + 1, upto)
-                entries = []
-                for subject, seq, ms, data in messages:
-                    # Most messages are other companies': a search is ten times cheaper than a
-                    # decode, and `accept` has the last word.
-                    if needle in data:
-                        event = accept(subject, seq, ms, data)
-                        if isinstance(event, Event) and event.company_id == company_id:
-                            entries.append(
-                                Entry(
-                                    seq,
-                                    ms,
-                                    event.name,
-                                    frames.event_frame(event.name, event.payload, str(event.id)),
-                                )
-                            )
-                after = last
-                if entries:
-                    self._metrics.replayed("jetstream", len(entries))
-                    yield entries
-
-    async def _scan(self, start: int, upto: int) -> tuple[list[tuple[str, int, int, bytes]], int]:
-        """One batch of messages from `start`, and the sequence up to which it is complete.
-
-        Source: NATS ADR-31, batched direct get (server 2.11 and later).
-        """
-        inbox = self._nats.new_inbox()
-        subscription = await self._nats.subscribe(inbox)
-        found: list[tuple[str, int, int, bytes]] = []
-        seen = start - 1
-        try:
-            request = {
-                "seq": start,
-                "batch": min(SCAN_BATCH, upto - start + 1),
-                "max_bytes": SCAN_BATCH_BYTES,
-            }
-            await self._nats.publish(
-                f"$JS.API.DIRECT.GET.{EVENTS_STREAM}", json.dumps(request).encode(), reply=inbox
-            )
-            while True:
-                message = await subscription.next_msg(timeout=SCAN_TIMEOUT_SECONDS)
-                headers = message.headers or {}
-                if "Nats-Sequence" not in headers:
-                    return found, min(upto, _complete_upto(headers, seen, start, upto))
-                seen = int(headers["Nats-Sequence"])
-                if seen <= upto:
-                    ms = _epoch_ms(headers["Nats-Time-Stamp"])
-                    found.append((headers["Nats-Subject"], seen, ms, message.data))
-        except (NatsError, TimeoutError) as error:
-            raise HistoryUnavailableError(f"the stream did not answer: {error}") from error
-        finally:
-            await subscription.unsubscribe()
+            entries = []
+            for subject, seq, ms, data in batch.messages:
+                # Most messages are other companies': a search is ten times cheaper than a
+                # decode, and `accept` has the last word.
+                if any(needle in data for needle in needles):
+                    event = accept(subject, seq, ms, data)
+                    if isinstance(event, Event) and event.company_id in companies:
+                        frame = frames.event_frame(event.name, event.payload, str(event.id))
+                        entries.append(Entry(seq, ms, event.name, frame))
+            after = batch.complete_upto
+            # A client may take its time over the yield; its raw messages need not be kept for it.
+            del batch
+            if entries:
+                self._metrics.replayed("jetstream", len(entries))
+                yield entries
 
 
-def _complete_upto(headers: dict[str, str], seen: int, start: int, upto: int) -> int:
-    """Read the end of a batch: 204 after messages, 404 when there is none from `start` on."""
-    status = headers.get("Status", "")
-    if status == "404" or (status == "204" and headers.get("Nats-Num-Pending") == "0"):
-        return upto
-    if status == "204" and seen >= start:
-        return seen
-    raise HistoryUnavailableError(
-        f"the stream answered {status or 'nothing'} {headers.get('Description', '')} from "
-        f"{start}; batched direct get needs a NATS server of 2.11 or later"
-    )
+async def in_order(sources: Sequence[AsyncIterator[list[Entry]]]) -> AsyncIterator[list[Entry]]:
+    """One order out of several sources that are each in order, a batch in hand of each."""
+    batches: dict[int, list[Entry]] = {number: [] for number in range(len(sources))}
+    while True:
+        for number in [number for number, batch in batches.items() if not batch]:
+            batch = await anext(sources[number], None)
+            if batch is None:
+                del batches[number]
+            else:
+                batches[number] = batch
+        if not batches:
+            return
+        # Up to the lowest of the batches' ends nothing can come in between any more.
+        upto = min(batch[-1].seq for batch in batches.values())
+        yield sorted(e for batch in batches.values() for e in batch if e.seq <= upto)
+        batches = {n: [e for e in batch if e.seq > upto] for n, batch in batches.items()}
 
 
 def _entry(subject: str, seq: int, ms: int, payload: str) -> Entry:
     name = SSE_EVENT_NAMES[subject.partition(".")[0]]
     frame = frames.event_frame(name, payload.encode(), str(EventId(subject, seq, ms)))
     return Entry(seq, ms, name, frame)
-
-
-def _epoch_ms(text: str) -> int:
-    moment = datetime.fromisoformat(text)
-    # By whole numbers: a float of seconds rounds the last millisecond up now and then.
-    return int(moment.timestamp()) * 1000 + moment.microsecond // 1000

@@ -12,15 +12,18 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from events.accept import Event
+from events.event_id import EventId
 from stream_api import frames
-from stream_api.channel import Channel, Entry
-from stream_api.connection import Connection, Ending
-from stream_api.event_id import EventId
-from stream_api.events import Event
+from stream_api.channel import SEVERAL, Channel, Entry, companies_of
+from stream_api.channels import Channels
+from stream_api.connection import Connection, Ending, ResetReason
 from stream_api.telemetry import StreamMetrics
 
 # Clients that a draining instance sends away come back at random within this time.
 DRAIN_RETRY_SPREAD_MS = (500, 5000)
+# A client that does not take its farewell within this time is cut.
+FAREWELL_SECONDS = 2.0
 
 
 class Hub:
@@ -42,7 +45,11 @@ class Hub:
         self._stall_seconds = stall_seconds
         self._heartbeat_seconds = heartbeat_seconds
         self._clock = clock
-        self._channels: dict[str, Channel] = {}
+        # A heartbeat period is cut into slices of about a second, so that not all streams are
+        # written to at once.
+        self._slices = max(1, round(heartbeat_seconds))
+        self._admitted = 0
+        self._channels = Channels(self._make_channel)
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
         # Accepted by a route and not ended yet, catching up or live.
         self.open: set[Connection] = set()
@@ -56,14 +63,24 @@ class Hub:
     # --- events in ------------------------------------------------------------------------
 
     def begin(self, created_ms: int, after_seq: int, ms: int) -> None:
-        """Start reading a life of the stream after `after_seq`; forgets one before it."""
+        """Start reading a life of the stream after `after_seq`; forgets one before it.
+
+        Live streams are told by a `reset`: what the old life still had for them is not known.
+        """
+        first_life = self.stream_created_ms == 0
         self.stream_created_ms = created_ms
         self.start_seq = after_seq
         self.position = EventId.position(after_seq, max(ms, created_ms))
-        for channel in self._channels.values():
-            channel.flush()
-            channel.ring.clear()
-            channel.floor = after_seq
+        # In this order: who is cut in between comes back with its old id, and is told then.
+        lost = frames.control_frame(
+            "reset", {"reason": ResetReason.OTHER_STREAM.value, "oldestAvailable": None}
+        ) + frames.id_frame(str(self.position))
+        for channel in self.channels():
+            channel.forget(after_seq)
+            if not first_life:
+                for connection in channel.connections():
+                    self._metrics.reset(ResetReason.OTHER_STREAM.value)
+                    connection.send(lost)
 
     def publish(self, event: Event) -> None:
         """Take the next event of the stream."""
@@ -73,7 +90,7 @@ class Hub:
             event.name,
             frames.event_frame(event.name, event.payload, str(event.id)),
         )
-        self.channel(event.company_id).publish(entry)
+        self._channels.publish(event.company_id, self.start_seq, entry)
         self.advance(event.id.seq, event.id.ms)
 
     def advance(self, seq: int, ms: int) -> None:
@@ -100,25 +117,29 @@ class Hub:
             self._waiters = [w for w in self._waiters if w[1] is not waiter]
         return True
 
-    def channel(self, company_id: str) -> Channel:
-        """The company's channel; made when it is asked for the first time."""
-        channel = self._channels.get(company_id)
-        if channel is None:
-            # Nothing of this company has been seen since the start, so the ring is complete
-            # from there on.
-            channel = Channel(
-                company_id, self.start_seq, self._pace_seconds, self._buffer_bytes, self._flushed
-            )
-            self._channels[company_id] = channel
-        return channel
+    def find_channel(self, name: str) -> Channel | None:
+        """The channel of a company or of several, if there is one already."""
+        return self._channels.find(name)
+
+    def channel(self, name: str) -> Channel:
+        """The channel of a company, made when there is none, or that of several with open streams.
+
+        Nothing of a new company has been seen since the start, so its ring is complete from there.
+        """
+        return self._channels.find(name) or self._channels.get(name, self.start_seq)
 
     # --- streams out ----------------------------------------------------------------------
 
     def admit(self, connection: Connection) -> None:
         """Count a connection from its acceptance on, before it is caught up."""
         self.open.add(connection)
-        company = connection.company_id
-        self._open_by_company[company] = self._open_by_company.get(company, 0) + 1
+        connection.beat = self._admitted % self._slices
+        self._admitted += 1
+        for company in companies_of(connection.company_id):
+            self._open_by_company[company] = self._open_by_company.get(company, 0) + 1
+        if SEVERAL in connection.company_id:
+            # From here on its ring fills, while the stream catches up.
+            self._channels.join(connection.company_id, self.position.seq)
         self._metrics.opened()
 
     def release(self, connection: Connection, ending: Ending) -> None:
@@ -130,13 +151,18 @@ class Hub:
         if connection.expiry is not None:
             connection.expiry.cancel()
             connection.expiry = None
-        company = connection.company_id
-        left = self._open_by_company[company] - 1
-        if left:
-            self._open_by_company[company] = left
-        else:
-            del self._open_by_company[company]
-        self.channel(company).detach(connection)
+        for company in companies_of(connection.company_id):
+            left = self._open_by_company[company] - 1
+            if left:
+                self._open_by_company[company] = left
+            else:
+                del self._open_by_company[company]
+        name = connection.company_id
+        channel = self._channels.find(name)
+        if channel is not None:
+            channel.detach(connection)
+        if SEVERAL in name and not any(other.company_id == name for other in self.open):
+            self._channels.part(name)
         self._metrics.closed(ending)
 
     def connection_count(self, company_id: str | None = None) -> int:
@@ -153,16 +179,18 @@ class Hub:
         connection.finish(
             frames.retry_frame(retry_ms) + frames.control_frame("bye", {"reason": ending.value})
         )
+        if connection.unsent_bytes():
+            asyncio.get_running_loop().call_later(FAREWELL_SECONDS, connection.abort)
 
     def end_company(self, company_id: str, ending: Ending) -> None:
-        """End all streams of one company."""
-        for connection in [c for c in self.open if c.company_id == company_id]:
+        """End all streams that carry events of one company."""
+        for connection in [c for c in self.open if company_id in companies_of(c.company_id)]:
             self.end(connection, ending)
 
     def drain(self) -> None:
         """End every stream; clients return at times spread at random, to any instance."""
         self.draining = True
-        for channel in self._channels.values():
+        for channel in self.channels():
             channel.flush()
         for connection in list(self.open):
             self.end(connection, Ending.DRAIN, random.randint(*DRAIN_RETRY_SPREAD_MS))  # noqa: S311
@@ -176,34 +204,35 @@ class Hub:
     async def run_heartbeat(self) -> None:
         """Send heartbeats and cut stalled readers, a slice of the connections each second."""
         slice_number = 0
-        slices = max(1, round(self._heartbeat_seconds))
-        pause = self._heartbeat_seconds / slices
+        pause = self._heartbeat_seconds / self._slices
         while True:
             await asyncio.sleep(pause)
-            slice_number = (slice_number + 1) % slices
-            self.sweep(slice_number, slices)
+            slice_number = (slice_number + 1) % self._slices
+            self.sweep(slice_number)
 
-    def sweep(self, slice_number: int = 0, slices: int = 1) -> None:
-        """Heartbeat one slice of the live connections; look at all of them for stalled ones."""
+    def sweep(self, slice_number: int) -> None:
+        """Heartbeat one slice of the live connections; look at all open ones for stalled ones.
+
+        One that is catching up counts as well: its replay waits for a socket that takes nothing.
+        """
         now = self._clock()
-        for channel in self._channels.values():
-            for number, connection in enumerate(channel.connections()):
-                unsent = connection.unsent_bytes()
-                progress = unsent == 0 or unsent < connection.unsent_seen
-                connection.unsent_seen = unsent
-                if progress:
-                    connection.stalled_since = None
-                elif connection.stalled_since is None:
-                    connection.stalled_since = now
-                elif now - connection.stalled_since >= self._stall_seconds:
-                    self.cut(connection, Ending.STALLED)
-                    continue
-                if number % slices == slice_number:
-                    connection.send(frames.HEARTBEAT)
+        for connection in list(self.open):
+            unsent = connection.unsent_bytes()
+            progress = unsent == 0 or unsent < connection.unsent_seen
+            connection.unsent_seen = unsent
+            if progress:
+                connection.stalled_since = None
+            elif connection.stalled_since is None:
+                connection.stalled_since = now
+            elif now - connection.stalled_since >= self._stall_seconds:
+                self.cut(connection, Ending.STALLED)
+                continue
+            if connection.beat == slice_number and connection.attached:
+                connection.send(frames.HEARTBEAT)
 
     def stats(self) -> dict[str, Any]:
         """Connections and replay cache of this instance, by company."""
-        cached = {name: len(c.ring) for name, c in self._channels.items() if c.ring}
+        cached = {c.company_id: len(c.ring) for c in self._channels.single() if c.ring}
         return {
             "connections": {
                 "totalConnections": len(self.open),
@@ -219,7 +248,10 @@ class Hub:
 
     def channels(self) -> Iterator[Channel]:
         """All channels."""
-        return iter(self._channels.values())
+        return iter(self._channels.all())
+
+    def _make_channel(self, name: str, floor: int) -> Channel:
+        return Channel(name, floor, self._pace_seconds, self._buffer_bytes, self._flushed)
 
     def _flushed(self, entries: list[Entry], deliveries: int, slow: list[Connection]) -> None:
         self._metrics.delivered(entries, deliveries)

@@ -1,8 +1,9 @@
-"""Postgres as the sidecar sees it: short reads from a small pool that outlives an outage."""
+"""Postgres as the sidecar sees it: short statements on a small pool that outlives an outage."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import psycopg
@@ -20,7 +21,7 @@ class PlatformAwayError(RuntimeError):
 
 
 class Platform:
-    """Bound reads of the platform database."""
+    """Bound statements on the platform database."""
 
     def __init__(self, settings: Settings) -> None:
         self._pool = AsyncConnectionPool(
@@ -57,5 +58,18 @@ class Platform:
             async with self._pool.connection() as connection:
                 cursor = await connection.execute(statement(f"postgres/{name}"), parameters)
                 return await cursor.fetchall()
+        except (PoolTimeout, psycopg.OperationalError) as error:
+            raise PlatformAwayError(str(error).splitlines()[0]) from error
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[psycopg.AsyncConnection]:
+        """A connection in a transaction, committed at the end of the block.
+
+        Raises:
+            PlatformAwayError: Postgres did not answer in time or not at all.
+        """
+        try:
+            async with self._pool.connection() as connection, connection.transaction():
+                yield connection
         except (PoolTimeout, psycopg.OperationalError) as error:
             raise PlatformAwayError(str(error).splitlines()[0]) from error

@@ -8,17 +8,16 @@ in between, so nothing is missed, doubled or out of order.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Any, NamedTuple
 
 from nats.errors import Error as NatsError
 
+from events.event_id import EventId
 from stream_api import frames
 from stream_api.channel import Entry
-from stream_api.connection import Connection
-from stream_api.event_id import EventId
+from stream_api.connection import Connection, ResetReason
 from stream_api.history import History, HistoryUnavailableError, Place
 from stream_api.hub import Hub
 from stream_api.telemetry import StreamMetrics
@@ -27,16 +26,6 @@ from stream_api.telemetry import StreamMetrics
 SEAM_BYTES = 64 * 1024
 # An instance may be some messages behind the one that the client left.
 REACH_TIMEOUT_SECONDS = 3.0
-
-
-class ResetReason(StrEnum):
-    """Why a resume point can't be honoured; a closed list."""
-
-    UNKNOWN_ID = "unknown_id"
-    OTHER_STREAM = "other_stream"
-    OTHER_COMPANY = "other_company"
-    EXPIRED = "expired"
-    HISTORY_UNAVAILABLE = "history_unavailable"
 
 
 REFUSALS = {
@@ -48,10 +37,15 @@ REFUSALS = {
 
 
 class Resume(NamedTuple):
-    """A client's resume point, or why it gets a `reset` instead."""
+    """A client's resume point, or why it gets a `reset` instead.
+
+    `life_ms` is the creation of the stream that the point was found in; it may be another one by
+    the time that the replay begins.
+    """
 
     point: EventId | None
     reset: ResetReason | None = None
+    life_ms: int = 0
 
 
 class Replay:
@@ -77,8 +71,9 @@ class Replay:
         wanted = EventId.parse(last_id)
         if wanted is None:
             return Resume(None, ResetReason.UNKNOWN_ID)
+        life_ms = self._hub.stream_created_ms
         reset = await self._refusal(company_id, wanted)
-        return Resume(wanted) if reset is None else Resume(None, reset)
+        return Resume(wanted, None, life_ms) if reset is None else Resume(None, reset)
 
     async def _refusal(self, company_id: str, wanted: EventId) -> ResetReason | None:
         if wanted.ms < self._hub.stream_created_ms:
@@ -104,14 +99,14 @@ class Replay:
         elif resume.point is not None:
             # A client that is cut during the replay must come back to the same point.
             yield frames.retry_frame() + frames.id_frame(str(resume.point))
-            life = self._hub.stream_created_ms
             try:
-                async for piece in self._pieces(connection, resume.point.seq, life):
+                async for piece in self._pieces(connection, resume.point.seq, resume.life_ms):
                     yield piece
             except (HistoryUnavailableError, NatsError, TimeoutError):
                 yield await self._reset(connection, ResetReason.HISTORY_UNAVAILABLE)
-            if life != self._hub.stream_created_ms:
-                yield await self._reset(connection, ResetReason.OTHER_STREAM)
+            else:
+                if not connection.attached and connection.ended is None:
+                    yield await self._reset(connection, ResetReason.OTHER_STREAM)
             if connection.attached:
                 return
         self._go_live(connection, b"" if resume.point or resume.reset else frames.retry_frame())
@@ -120,12 +115,19 @@ class Replay:
         self, connection: Connection, after: int, life_ms: int
     ) -> AsyncIterator[bytes]:
         channel = self._hub.channel(connection.company_id)
-        while self._hub.stream_created_ms == life_ms:
+
+        def goes_on() -> bool:
+            return self._hub.stream_created_ms == life_ms and connection.ended is None
+
+        while goes_on():
             entries = channel.after(after)
             if entries is None:
                 upto = channel.floor
                 async for older in self._history.read(connection.company_id, after, upto, life_ms):
-                    yield self._encode(connection, older)
+                    for part in bounded(older):
+                        if not goes_on():
+                            return
+                        yield self._encode(connection, part)
                 after = upto
                 continue
             size = sum(len(entry.frame) for entry in entries)
@@ -139,7 +141,12 @@ class Replay:
             after = entries[-1].seq
 
     def _go_live(self, connection: Connection, before: bytes) -> None:
-        """The seam: no `await` from the look into the ring up to here."""
+        """The seam: no `await` from the look into the ring up to here.
+
+        A stream that was ended while it was catching up has had its farewell, and stays ended.
+        """
+        if connection.ended is not None:
+            return
         connected: dict[str, Any] = {
             "companyId": connection.company_id,
             "instance": self._instance,
@@ -168,8 +175,24 @@ class Replay:
         return frames.control_frame("reset", {"reason": reason.value, "oldestAvailable": oldest})
 
     def _in_ring(self, company_id: str, wanted: EventId) -> bool:
-        channel = self._hub.channel(company_id)
+        channel = self._hub.find_channel(company_id)
+        if channel is None:
+            return False
         if wanted.is_position:
             return wanted.seq >= channel.floor
         entries = channel.after(wanted.seq - 1)
         return entries is not None and entries[:1] != [] and entries[0][:2] == wanted[1:]
+
+
+def bounded(entries: list[Entry]) -> Iterator[list[Entry]]:
+    """Parts of at most `SEAM_BYTES`, or of one entry: what waits for one client's socket."""
+    part: list[Entry] = []
+    size = 0
+    for entry in entries:
+        if part and size + len(entry.frame) > SEAM_BYTES:
+            yield part
+            part, size = [], 0
+        part.append(entry)
+        size += len(entry.frame)
+    if part:
+        yield part

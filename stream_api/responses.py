@@ -6,6 +6,7 @@ On our uvicorn protocol the stream takes over the connection. Everywhere else, a
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -14,7 +15,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from stream_api.connection import Connection, DirectConnection, Ending, QueuedConnection
-from stream_api.hub import Hub
+from stream_api.hub import FAREWELL_SECONDS, Hub
 from stream_api.replay import Replay, Resume
 from stream_api.transport import EXTENSION, StreamingProtocol
 
@@ -37,25 +38,41 @@ def stream_response(
         direct = DirectConnection(company_id, types, protocol.transport)
         return direct, DirectStreamResponse(hub, replay, direct, resume, protocol)
     queued = QueuedConnection(company_id, types)
-    response = EventSourceResponse(
-        _queued_bytes(hub, replay, queued, resume),
-        headers=HEADERS,
-        ping=0,  # the hub sends the heartbeats of all streams
-    )
-    response.headers["Cache-Control"] = HEADERS["Cache-Control"]
-    return queued, response
+    return queued, QueuedStreamResponse(hub, replay, queued, resume)
 
 
-async def _queued_bytes(
-    hub: Hub, replay: Replay, connection: QueuedConnection, resume: Resume
-) -> AsyncIterator[bytes]:
-    try:
+class QueuedStreamResponse(EventSourceResponse):
+    """`sse-starlette`'s response, which gives the connection back however it ends."""
+
+    def __init__(
+        self, hub: Hub, replay: Replay, connection: QueuedConnection, resume: Resume
+    ) -> None:
+        super().__init__(
+            self._bytes(replay, connection, resume),
+            headers=HEADERS,
+            ping=0,  # the hub sends the heartbeats of all streams
+            # It watches for the server's stop by itself, and must leave time for the farewell.
+            shutdown_grace_period=FAREWELL_SECONDS,
+        )
+        self._hub = hub
+        self._connection = connection
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            # Not in the generator: of a client that has gone at once it is never started.
+            self._hub.release(self._connection, Ending.CLIENT_GONE)
+
+    async def _bytes(
+        self, replay: Replay, connection: QueuedConnection, resume: Resume
+    ) -> AsyncIterator[bytes]:
+        connection.task = asyncio.current_task()
         async for piece in replay.catch_up(connection, resume):
+            connection.sending(len(piece))
             yield piece
         while (data := await connection.next_bytes()) is not None:
             yield data
-    finally:
-        hub.release(connection, Ending.CLIENT_GONE)
 
 
 class DirectStreamResponse(Response):
@@ -82,11 +99,15 @@ class DirectStreamResponse(Response):
         connection, transport = self._connection, self._protocol.transport
         try:
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            self._protocol.bound_kernel_buffer()
             async for piece in self._replay.catch_up(connection, self._resume):
+                # Nothing may follow a farewell.
+                if connection.ended is not None:
+                    break
                 # uvicorn's send waits while the socket's buffer is full, and says nothing when the
                 # client has gone.
                 await send(_body(piece))
-                if transport.is_closing() or connection.ended is not None:
+                if transport.is_closing():
                     break
         except BaseException:
             self._gone(connection)

@@ -23,12 +23,16 @@ from prometheus_client import CollectorRegistry, disable_created_metrics
 from config.settings import Settings
 from sql.migrations import MigrationError, PostgresMigrations
 from stream_api.auth import Authenticator
+from stream_api.bulk import BulkClient
+from stream_api.cluster import Cluster
+from stream_api.cohort_api import CohortApi
 from stream_api.connection import Ending
 from stream_api.feed import Feed
 from stream_api.flags import StreamingFlags
 from stream_api.health import Health
 from stream_api.history import History
 from stream_api.hub import Hub
+from stream_api.nats_client import NatsClient
 from stream_api.platform import Platform
 from stream_api.replay import Replay
 from stream_api.sink import Sink
@@ -41,6 +45,8 @@ logger = logging.getLogger(__name__)
 
 CONNECT_PAUSE_SECONDS = 1.0
 MIGRATIONS_PAUSE_SECONDS = 1.0
+# Acknowledgements of all batches that a sink holds, 60,000 of some 95 bytes, outlive a reconnect.
+SINK_PENDING_BYTES = 8 * 1024 * 1024
 
 
 class Sidecar:
@@ -54,7 +60,9 @@ class Sidecar:
         self.stream_metrics = StreamMetrics(self.registry)
         self.sink_metrics = SinkMetrics(self.registry)
         self.http_metrics = HttpMetrics(self.registry)
-        self.nats = Nats()
+        self.nats = NatsClient()
+        # Of its own, so that a backlog on its way to the sink does not stand before live events.
+        self.sink_nats = BulkClient()
         self.platform = Platform(settings)
         self.warehouse = Warehouse(settings) if settings.clickhouse_enabled else None
         self.hub = Hub(
@@ -69,12 +77,21 @@ class Sidecar:
         self.replay = Replay(self.hub, self.history, self.stream_metrics, instance=self.instance)
         self.authenticator = Authenticator(settings)
         self.tickets = Tickets(self.nats)
+        self.cluster = Cluster(self.nats, self.hub, self.instance)
         self.flags = StreamingFlags(self.platform, self._switched_off)
         self.health = Health(self.nats, self.platform, self.warehouse, self.sink_metrics)
+        self.cohort_api = (
+            CohortApi(settings, self.platform, self.registry, self.health.as_of)
+            if settings.clickhouse_enabled
+            else None
+        )
+        if self.cohort_api is not None and self.cohort_api.shared is not None:
+            self.health.ping_redis = self.cohort_api.shared.ping
         self.streams_exist = False
         self.migrated = False
         self.not_migrated = "migrations were not looked at yet"
         self._was_ready = False
+        self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -90,14 +107,22 @@ class Sidecar:
 
     async def stop(self) -> None:
         """Store what the sink holds, then close every connection."""
+        self._stopping = True
         if self.health.sink is not None:
             await self.health.sink.drain()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self.nats.is_connected:
-            await self.nats.flush()
-        await self.nats.close()
+        for nats in (self.sink_nats, self.nats):
+            try:
+                if nats.is_connected:
+                    await nats.flush()
+                await nats.close()
+            except (NatsError, OSError, RuntimeError) as error:
+                # NATS ended at the same moment. What it did not take is delivered again.
+                logger.warning("NATS was gone before the last acknowledgements: %s", error)
+        if self.cohort_api is not None:
+            await self.cohort_api.close()
         await self.platform.close()
         if self.warehouse is not None:
             await self.warehouse.close()
@@ -133,23 +158,9 @@ class Sidecar:
         self._tasks.append(task)
 
     async def _run_nats(self) -> None:
-        while not self.nats.is_connected:
-            try:
-                await self.nats.connect(
-                    self.settings.nats_url.get_secret_value().split(","),
-                    name=f"analytics-sidecar {self.instance}",
-                    max_reconnect_attempts=-1,
-                    reconnect_time_wait=0.25,  # type: ignore[arg-type]  # seconds, float works
-                    connect_timeout=2,
-                    ping_interval=5,
-                    max_outstanding_pings=2,
-                    error_cb=_nats_error,
-                    disconnected_cb=self._nats_lost,
-                    reconnected_cb=self._nats_back,
-                )
-            except (NatsError, OSError, TimeoutError) as error:
-                logger.warning("NATS does not answer: %s", error or type(error).__name__)
-                await asyncio.sleep(CONNECT_PAUSE_SECONDS)
+        await self._connect(
+            self.nats, "sidecar", disconnected_cb=self._nats_lost, reconnected_cb=self._nats_back
+        )
         while not self.streams_exist:
             try:
                 await ensure_streams(self.nats.jetstream(), self.settings)
@@ -158,16 +169,49 @@ class Sidecar:
                 logger.warning("JetStream does not answer: %s", error or type(error).__name__)
                 await asyncio.sleep(CONNECT_PAUSE_SECONDS)
         if self.settings.streaming_enabled:
+            await self.cluster.answer()
             self._spawn(self.feed.run(), "feed")
         if self.warehouse is not None:
-            sink = Sink(self.nats, self.warehouse, self.settings, self.sink_metrics)
+            sink = Sink(self.sink_nats, self.warehouse, self.settings, self.sink_metrics)
+            await self._connect(
+                self.sink_nats,
+                "sink",
+                reconnected_cb=sink.reconnected,
+                pending_size=SINK_PENDING_BYTES,
+            )
             self.health.sink = sink
             self._spawn(sink.run(), "sink")
             logger.info("ClickHouse event sink initialized")
 
+    async def _connect(self, nats: Nats, name: str, **options: Any) -> None:
+        """Connect at last, and stay connected."""
+        while not nats.is_connected:
+            try:
+                await nats.connect(
+                    self.settings.nats_url.get_secret_value().split(","),
+                    name=f"analytics-{name} {self.instance}",
+                    max_reconnect_attempts=-1,
+                    reconnect_time_wait=0.25,  # type: ignore[arg-type]  # seconds, float works
+                    connect_timeout=2,
+                    ping_interval=5,
+                    max_outstanding_pings=2,
+                    error_cb=_nats_error,
+                    closed_cb=self._nats_closed,
+                    **options,
+                )
+            except (NatsError, OSError, TimeoutError) as error:
+                logger.warning("NATS does not answer: %s", error or type(error).__name__)
+                await asyncio.sleep(CONNECT_PAUSE_SECONDS)
+
     async def _nats_lost(self) -> None:
         if not self.nats.is_closed:
             logger.warning("NATS connection lost; streams stay open and wait")
+
+    async def _nats_closed(self) -> None:
+        """nats-py closes for good at an error that the server names, e.g. too many connections."""
+        if not self._stopping:
+            logger.critical("NATS has closed a connection for good; the process ends")
+            os.kill(os.getpid(), signal.SIGTERM)
 
     async def _nats_back(self) -> None:
         logger.info("NATS connection is back")

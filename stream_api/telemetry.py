@@ -154,3 +154,25 @@ class HttpMetrics:
             ["method", "route", "status"],
             registry=registry,
         )
+
+
+class QueryMetrics:
+    """Counters of the cohort API's cache and budget."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.answers = Counter(
+            "analytics_query_cache_total",
+            "Answers by what the cache had: hit or miss",
+            ["outcome"],
+            registry=registry,
+        )
+        self.over_budget = Counter(
+            "analytics_query_over_budget_total",
+            "Queries refused because a company had used up its budget",
+            registry=registry,
+        )
+        self.abandoned = Counter(
+            "analytics_query_abandoned_total",
+            "Queries cancelled because their client had gone",
+            registry=registry,
+        )

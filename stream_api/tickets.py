@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from nats.aio.client import Client as Nats
 from nats.errors import Error as NatsError
-from nats.js.errors import APIError, KeyNotFoundError, NotFoundError
+from nats.js.errors import APIError, KeyNotFoundError, NotFoundError, ServiceUnavailableError
 from nats.js.kv import KeyValue
 
 from stream_api.auth import Principal
@@ -50,15 +50,18 @@ class Tickets:
             Refusal: 401 for a ticket that is unknown, spent or older than 30 s.
         """
         refused = Refusal(401, "the ticket is unknown, spent or expired; ask for a new one")
-        if not ticket.replace("-", "").replace("_", "").isalnum():
+        # Letters beyond ASCII are alphanumeric too, and no key of the bucket.
+        if not (ticket.isascii() and ticket.replace("-", "").replace("_", "").isalnum()):
             raise refused
         try:
             bucket = await self._bucket()
             entry = await bucket.get(ticket)
             await bucket.delete(ticket, last=entry.revision)
+        except (ServiceUnavailableError, TimeoutError) as error:
+            raise Refusal(503, f"tickets can't be checked now: {error}", 2) from None
         except (KeyNotFoundError, APIError):
             raise refused from None
-        except (NatsError, TimeoutError) as error:
+        except NatsError as error:
             raise Refusal(503, f"tickets can't be checked now: {error}", 2) from None
         claims = json.loads(entry.value or b"{}")
         return Principal(

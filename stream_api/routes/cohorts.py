@@ -1,159 +1,178 @@
-"""`/cohort/…`: figures of cohorts. Every answer says by `asOf` what data it includes."""
+"""`/cohort` and `/cohort/{id}`: list, read, create, change and remove cohorts; look at members."""
 
 from __future__ import annotations
 
-import asyncio
-from datetime import date
-from typing import Annotated, Any
+from datetime import UTC, datetime
+from typing import Annotated
 
-from fastapi import APIRouter, Query
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Query, Response
 
-from config.names import COMPANY_ID_PATTERN
-from stream_api import statistics
-from stream_api.cohorts import EARLIEST, LATEST, CohortFigures, Period, describe_trends
+from cohort_filters import CohortFilters, FilterError, explain, parse_filters
+from stream_api.cohort_store import CohortRow, MemberRow
 from stream_api.errors import Refusal
-from stream_api.routes.access import PrincipalDep, SidecarDep, require_company
-from stream_api.sidecar import Sidecar
+from stream_api.periods import cursor_of, id_behind, text_behind
+from stream_api.routes import cohort_models as shapes
+from stream_api.routes.access import PrincipalDep, require_company
+from stream_api.routes.cohort_access import CohortApiDep, CompanyId
 
-router = APIRouter(prefix="/cohort", tags=["cohorts"])
+router = APIRouter(
+    prefix="/cohort",
+    tags=["cohorts"],
+    responses=shapes.refusals(400, 401, 403, 501, 503),
+)
+UNKNOWN = shapes.refusals(404)
+NAME_TAKEN = shapes.refusals(409)
 
-Metric = Annotated[str, Query(min_length=1, max_length=200, description="metric name")]
-CompanyId = Annotated[
-    str | None, Query(alias="companyId", description="needed when authentication is off")
-]
-CohortId = Annotated[str, Field(min_length=1, max_length=100)]
+Limit = Annotated[int, Query(ge=1, le=1000)]
+Cursor = Annotated[str | None, Query(max_length=1200)]
 
 
-@router.get("/{cohort_id}/metrics")
-async def read_metrics(
-    cohort_id: str,
-    sidecar: SidecarDep,
+@router.get("", response_model_exclude_unset=True)
+async def list_cohorts(
+    api: CohortApiDep,
     principal: PrincipalDep,
-    metric: Metric,
     company_id: CompanyId = None,
-    start_date: Annotated[date | None, Query(alias="startDate")] = None,
-    end_date: Annotated[date | None, Query(alias="endDate")] = None,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    cursor: Annotated[str | None, Query(max_length=40)] = None,
-) -> dict[str, Any]:
-    """A metric of a cohort, one row a period, ascending; both dates are included."""
-    figures = _figures(sidecar)
+    limit: Limit = 100,
+    cursor: Cursor = None,
+) -> shapes.CohortList:
+    """A company's cohorts by name."""
     company = require_company(principal, company_id)
-    start, end = _bounded(start_date or EARLIEST), _bounded(end_date or LATEST)
-    if start > end:
-        raise Refusal(400, f"startDate {start} is after endDate {end}")
-    if cursor is not None:
-        start = max(start, _after(cursor))
-    (found,) = await figures.names(company, [cohort_id])
-    # One more than asked for tells whether there is a next page.
-    rows = await figures.metrics(company, found, metric, start, end, limit + 1)
+    as_of = datetime.now(UTC)
+    rows = await api.store.page(company, text_behind(cursor) if cursor else "", limit + 1)
     page = rows[:limit]
-    answer: dict[str, Any] = {
-        "cohortId": found,
-        "metricName": metric,
-        "data": [_period(row) for row in page],
-        "count": len(page),
-        "asOf": sidecar.health.as_of(),
-    }
+    answer = shapes.CohortList(cohorts=[_cohort(row) for row in page], count=len(page), as_of=as_of)
     if len(rows) > limit:
-        answer["nextCursor"] = page[-1].period_start.isoformat()
+        answer.next_cursor = cursor_of(page[-1].name)
     return answer
 
 
-@router.get("/{cohort_id}/trends")
-async def read_trends(
-    cohort_id: str,
-    sidecar: SidecarDep,
-    principal: PrincipalDep,
-    metric: Metric,
-    company_id: CompanyId = None,
-    periods: Annotated[int, Query(ge=1, le=120)] = 12,
-) -> dict[str, Any]:
-    """Direction of a cohort's metric over its latest periods, ascending."""
-    figures = _figures(sidecar)
-    company = require_company(principal, company_id)
-    (found,) = await figures.names(company, [cohort_id])
-    trends = describe_trends(await figures.trends(company, found, metric, periods))
-    return {
-        "cohortId": found,
-        "metricName": metric,
-        "trends": trends,
-        "count": len(trends),
-        "asOf": sidecar.health.as_of(),
-    }
-
-
-class Comparison(BaseModel):
-    """Body of a comparison."""
-
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
-
-    cohort_ids: Annotated[list[CohortId], Field(alias="cohortIds", min_length=1, max_length=50)]
-    metric: Annotated[str, Field(min_length=1, max_length=200)]
-    period_start: Annotated[date | None, Field(alias="periodStart")] = None
-    company_id: Annotated[str | None, Field(alias="companyId", pattern=COMPANY_ID_PATTERN)] = None
-
-
-@router.post("/compare")
-async def compare_cohorts(
-    body: Comparison,
-    sidecar: SidecarDep,
+@router.post("", status_code=201, response_model_exclude_unset=True, responses=NAME_TAKEN)
+async def create_cohort(
+    body: shapes.CohortBody,
+    response: Response,
+    api: CohortApiDep,
     principal: PrincipalDep,
     company_id: CompanyId = None,
-) -> dict[str, Any]:
-    """Cohorts of one company side by side in one period, the latest with data by default."""
-    figures = _figures(sidecar)
+) -> shapes.CohortAnswer:
+    """A new cohort; its members follow its filters, most often before this answers."""
     company = require_company(principal, body.company_id or company_id)
-    names = await figures.names(company, body.cohort_ids)
-    period = body.period_start or await figures.latest_period(company, list(names), body.metric)
-    groups = (
-        []
-        if period is None
-        else await figures.groups(company, names, body.metric, _bounded(period))
+    row, evaluated = await api.store.create(
+        company, body.name, body.description, body.filters, principal.user_id
     )
-    # In a thread: the first call imports scipy and statsmodels, which takes a second or more, and
-    # the event loop belongs to the streams.
-    cohorts, pairs = await asyncio.to_thread(statistics.compare, groups)
-    return {
-        "comparison": {
-            "metricName": body.metric,
-            "periodStart": period.isoformat() if period else None,
-            "cohorts": cohorts,
-            "pairs": pairs,
-        },
-        "cohortCount": len(names),
-        "asOf": sidecar.health.as_of(),
+    api.directory.forget(company)
+    response.headers["Location"] = f"/cohort/{row.id}"
+    return _changed(row, evaluated)
+
+
+@router.get("/{cohort_id}", response_model_exclude_unset=True, responses=UNKNOWN)
+async def read_cohort(
+    cohort_id: str, api: CohortApiDep, principal: PrincipalDep, company_id: CompanyId = None
+) -> shapes.CohortAnswer:
+    """One cohort."""
+    company = require_company(principal, company_id)
+    as_of = datetime.now(UTC)
+    row = await api.store.get(company, cohort_id)
+    return shapes.CohortAnswer(cohort=_cohort(row), as_of=as_of)
+
+
+@router.patch("/{cohort_id}", response_model_exclude_unset=True, responses=UNKNOWN | NAME_TAKEN)
+async def change_cohort(
+    cohort_id: str,
+    body: shapes.CohortChange,
+    api: CohortApiDep,
+    principal: PrincipalDep,
+    company_id: CompanyId = None,
+) -> shapes.CohortAnswer:
+    """Change name, description or filters; what the body does not name stays."""
+    company = require_company(principal, body.company_id or company_id)
+    changes: dict[str, object] = {
+        name: getattr(body, name)
+        for name in ("name", "description", "filters")
+        if name in body.model_fields_set
     }
+    if not changes:
+        raise Refusal(400, "nothing to change; give name, description or filters")
+    row, evaluated = await api.store.change(company, cohort_id, changes)
+    api.directory.forget(company)
+    return _changed(row, evaluated)
 
 
-def _figures(sidecar: Sidecar) -> CohortFigures:
-    if sidecar.warehouse is None:
-        raise Refusal(501, "the warehouse is switched off; set CLICKHOUSE_ENABLED=true")
-    return CohortFigures(sidecar.platform, sidecar.warehouse)
+@router.delete("/{cohort_id}", responses=UNKNOWN)
+async def remove_cohort(
+    cohort_id: str, api: CohortApiDep, principal: PrincipalDep, company_id: CompanyId = None
+) -> shapes.RemovedCohort:
+    """Remove a cohort and its memberships; users and their data stay."""
+    company = require_company(principal, company_id)
+    found = await api.store.remove(company, cohort_id)
+    api.directory.forget(company)
+    return shapes.RemovedCohort(cohort_id=found, deleted=True, as_of=datetime.now(UTC))
 
 
-def _bounded(day: date) -> date:
-    """A day that ClickHouse's Date can hold; nothing is stored outside of it."""
-    return min(max(day, EARLIEST), LATEST)
+@router.get("/{cohort_id}/members", response_model_exclude_unset=True, responses=UNKNOWN)
+async def list_members(
+    cohort_id: str,
+    api: CohortApiDep,
+    principal: PrincipalDep,
+    company_id: CompanyId = None,
+    explain: Annotated[bool, Query(description="say of each member why")] = False,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+) -> shapes.Members:
+    """Members by user id, and why they are: by which filters, or because a person added them."""
+    company = require_company(principal, company_id)
+    as_of = datetime.now(UTC)
+    after = id_behind(cursor) if cursor else None
+    cohort, rows = await api.store.members(company, cohort_id, after, limit + 1)
+    page = rows[:limit]
+    filters = _filters_of(cohort) if explain else None
+    answer = shapes.Members(
+        cohort_id=cohort.id,
+        members=[_member(row, filters) for row in page],
+        count=len(page),
+        as_of=as_of,
+    )
+    if len(rows) > limit:
+        answer.next_cursor = cursor_of(page[-1].user_id)
+    return answer
 
 
-def _after(cursor: str) -> date:
+def _cohort(row: CohortRow) -> shapes.Cohort:
+    return shapes.Cohort(
+        cohort_id=row.id,
+        company_id=row.company_id,
+        name=row.name,
+        description=row.description,
+        filters=row.filters,
+        filter_error=row.filter_error,
+        members=row.members,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        created_by=row.created_by,
+    )
+
+
+def _changed(row: CohortRow, evaluated: bool) -> shapes.CohortAnswer:
+    return shapes.CohortAnswer(
+        cohort=_cohort(row),
+        membership="done" if evaluated else "pending",
+        as_of=datetime.now(UTC),
+    )
+
+
+def _filters_of(cohort: CohortRow) -> CohortFilters:
     try:
-        return date.fromordinal(date.fromisoformat(cursor).toordinal() + 1)
-    except (ValueError, OverflowError):
-        raise Refusal(400, "cursor is not one of ours; use nextCursor of the page before") from None
+        return parse_filters(cohort.filters)
+    except FilterError:
+        return CohortFilters()  # written by hand and wrong: `filterError` of the cohort says how
 
 
-def _period(row: Period) -> dict[str, Any]:
-    return {
-        "periodStart": row.period_start.isoformat(),
-        "avgValue": row.avg_value,
-        "sampleSize": row.sample_size,
-        "p50": row.p50,
-        "p75": row.p75,
-        "p95": row.p95,
-        "minValue": row.min_value,
-        "maxValue": row.max_value,
-        "stdDev": row.std_dev,
-    }
+def _member(row: MemberRow, filters: CohortFilters | None) -> shapes.Member:
+    member = shapes.Member(user_id=row.user_id, joined_at=row.joined_at, joined_by=row.joined_by)
+    if filters is not None:
+        matches, reasons = explain(filters, row.user)
+        member.why = shapes.Why(
+            by="filter" if row.joined_by == "filter" else "person",
+            filters_match=matches,
+            parts=[shapes.WhyPart(**reason._asdict()) for reason in reasons],
+        )
+    return member

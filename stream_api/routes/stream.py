@@ -5,21 +5,23 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
 from config.names import SSE_EVENT_NAMES
 from stream_api.auth import Principal
+from stream_api.channel import companies_of
 from stream_api.connection import Connection, Ending
 from stream_api.errors import Refusal
 from stream_api.responses import stream_response
 from stream_api.routes.access import (
     PrincipalDep,
     SidecarDep,
+    reachable_servers,
     require_admin,
-    require_company,
+    require_companies,
 )
 from stream_api.sidecar import Sidecar
 from stream_api.tickets import VALID_SECONDS
@@ -39,6 +41,8 @@ async def open_stream(
     ticket: Annotated[str | None, Query(max_length=200)] = None,
 ) -> Response:
     """Server-Sent Events of one company, from the last id on or from now on.
+
+    Admins may name several companies, joined by commas: one stream, in the order of the events.
 
     Everything that can refuse the stream comes before its first byte: afterwards the status is
     200 for good.
@@ -63,15 +67,16 @@ async def _open(
         principal = await sidecar.tickets.redeem(ticket)
     else:
         principal = await sidecar.authenticator.principal(request)
-    company = require_company(principal, company_id)
+    company = require_companies(principal, company_id)
     wanted_types = _parse_types(types)
-    if not sidecar.flags.is_on(company):
-        raise Refusal(403, f"streaming is switched off for company {company}")
-    if not sidecar.nats.is_connected or not sidecar.feed.caught_up.is_set():
-        raise Refusal(503, "NATS is not connected; try again", 2)
+    _require_open(sidecar, company)
     # The header is the browser's own on a reconnect, so it is newer than the URL's.
     last_id = request.headers.get("last-event-id") or last_event_id
     resume = await sidecar.replay.resolve(company, last_id)
+    # Once more: a drain or a switch that came meanwhile has not seen this stream, which is not
+    # counted before `admit`. From here to there nothing waits.
+    _require_streaming(sidecar)
+    _require_open(sidecar, company)
     _require_room(sidecar, company)
     connection, response = stream_response(
         request.scope,
@@ -96,11 +101,20 @@ async def issue_ticket(sidecar: SidecarDep, principal: PrincipalDep) -> dict[str
 
 
 @router.get("/stats")
-async def read_stats(sidecar: SidecarDep, principal: PrincipalDep) -> dict[str, Any]:
-    """Open connections and the replay cache of this instance, by company."""
+async def read_stats(
+    sidecar: SidecarDep,
+    principal: PrincipalDep,
+    scope: Literal["instance", "cluster"] = "instance",
+) -> dict[str, Any]:
+    """Open connections and the replay cache, by company: of this instance, or of all of them."""
     _require_streaming(sidecar)
     require_admin(principal)
-    return {**sidecar.hub.stats(), "timestamp": _now()}
+    if scope == "instance":
+        return {**sidecar.hub.stats(), "timestamp": _now()}
+    if not sidecar.nats.is_connected:
+        raise Refusal(503, "NATS is not connected; ask without scope=cluster", 2)
+    with reachable_servers():
+        return {**await sidecar.cluster.stats(), "timestamp": _now()}
 
 
 @router.get("/health")
@@ -126,14 +140,23 @@ def _require_streaming(sidecar: Sidecar) -> None:
         raise Refusal(503, "this instance is draining; try again", 1)
 
 
-def _require_room(sidecar: Sidecar, company_id: str) -> None:
+def _require_open(sidecar: Sidecar, companies: str) -> None:
+    for company_id in companies_of(companies):
+        if not sidecar.flags.is_on(company_id):
+            raise Refusal(403, f"streaming is switched off for company {company_id}")
+    if not sidecar.nats.is_connected or not sidecar.feed.caught_up.is_set():
+        raise Refusal(503, "NATS is not connected; try again", 2)
+
+
+def _require_room(sidecar: Sidecar, companies: str) -> None:
     hub, settings = sidecar.hub, sidecar.settings
     if hub.connection_count() >= settings.stream_max_connections:
         raise Refusal(429, "this instance has no room for another stream; try again", 5)
-    if hub.connection_count(company_id) >= settings.stream_max_connections_per_company:
-        raise Refusal(
-            429, f"company {company_id} has as many open streams as it may; close some", 5
-        )
+    for company_id in companies_of(companies):
+        if hub.connection_count(company_id) >= settings.stream_max_connections_per_company:
+            raise Refusal(
+                429, f"company {company_id} has as many open streams as it may; close some", 5
+            )
 
 
 def _parse_types(types: str | None) -> frozenset[str] | None:

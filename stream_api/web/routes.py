@@ -16,6 +16,8 @@ from typing import Final
 
 from fastapi import APIRouter, HTTPException, Request, Response
 
+from stream_api.entity_tag import names_tag
+
 # Scripts and styles come from files of this origin only. uPlot sets styles through the CSSOM,
 # which `style-src` does not govern, so nothing has to be loosened for it.
 CONTENT_SECURITY_POLICY: Final = "; ".join(
@@ -92,15 +94,9 @@ def _answer(request: Request, name: str) -> Response:
         "X-Content-Type-Options": "nosniff",
         "Referrer-Policy": "no-referrer",
     }
-    if _names_tag(request.headers.get("if-none-match", ""), asset.etag):
+    if names_tag(request.headers.get("if-none-match", ""), asset.etag):
         return Response(status_code=304, headers=headers)
     return Response(asset.body, media_type=asset.content_type, headers=headers)
-
-
-def _names_tag(if_none_match: str, etag: str) -> bool:
-    """Whether the header names this tag; proxies that compress turn it into a weak one."""
-    tags = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
-    return etag in tags or "*" in tags
 
 
 @cache

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config.names import MAX_EVENT_BYTES
-from stream_api.event_id import EventId
-from stream_api.events import Event, Reason, Rejection, accept
+from events.accept import Event, Reason, Rejection, accept
+from events.event_id import EventId
 
 RECEIVED_MS = 1_764_000_000_123  # 2025-11-24T16:00:00.123Z
 

@@ -1,0 +1,122 @@
+"""What is asked of the sink's consumer and has not come yet: pull requests with bounds.
+
+A request names messages and bytes, so that what is on its way fits into memory whatever the size
+of an event. It ends when it is served, after 30 s, or with its connection; a status says how much
+it did not deliver. Source: NATS ADR-37, section "pull errors".
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable
+
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+from config.names import EVENTS_STREAM, SINK_CONSUMER
+from stream_api.bulk import BulkClient, BulkMessage
+
+logger = logging.getLogger(__name__)
+
+EXPIRES_SECONDS = 30
+HEARTBEAT_SECONDS = 5
+# Two missed heartbeats and a little: the request is lost.
+SILENCE_SECONDS = 12
+# Statuses that are an ordinary end: expired, or the next message does not fit into the bytes.
+ENDED = "408"
+NO_ROOM = "Message Size Exceeds MaxBytes"
+
+
+class Pull:
+    """Requests that are open. `take` gets each message; `wake` is called when one has ended.
+
+    `lost` says that the consumer or its stream is gone: both are to be made before the next one.
+    """
+
+    def __init__(
+        self,
+        nats: BulkClient,
+        take: Callable[[list[BulkMessage]], None],
+        wake: Callable[[], None],
+    ) -> None:
+        self._nats = nats
+        self._take = take
+        self._wake = wake
+        self._inbox = nats.new_inbox()
+        self._heard_at = 0.0
+        self._subscription: Subscription | None = None
+        self.messages = 0
+        self.bytes = 0
+        self.lost = False
+
+    async def open(self) -> None:
+        """Listen for answers; through reconnects too."""
+        self._subscription = await self._nats.subscribe_bulk(
+            self._inbox, self._on_messages, self._on_other
+        )
+
+    async def close(self) -> None:
+        """Take no more; what is on its way is delivered to somebody else later."""
+        if self._subscription is not None:
+            await self._nats.unsubscribe_bulk(self._subscription)
+
+    async def ask(self, messages: int, size: int) -> None:
+        """Ask for so many more messages of so many bytes together.
+
+        Raises:
+            nats.errors.Error: not sent.
+        """
+        self.messages += messages
+        self.bytes += size
+        self._heard_at = time.monotonic()
+        request = {
+            "batch": messages,
+            "max_bytes": size,
+            "expires": EXPIRES_SECONDS * 1_000_000_000,
+            "idle_heartbeat": HEARTBEAT_SECONDS * 1_000_000_000,
+        }
+        await self._nats.publish(
+            f"$JS.API.CONSUMER.MSG.NEXT.{EVENTS_STREAM}.{SINK_CONSUMER}",
+            json.dumps(request).encode(),
+            reply=self._inbox,
+        )
+
+    def forget(self) -> None:
+        """Nothing comes any more, e.g. after a reconnect: the server dropped the requests."""
+        self.messages = self.bytes = 0
+        self._wake()
+
+    def forget_if_silent(self) -> None:
+        """Forget requests of which neither a message nor a heartbeat comes."""
+        if self.messages and time.monotonic() - self._heard_at > SILENCE_SECONDS:
+            logger.warning("no heartbeat for %d s: asking anew", SILENCE_SECONDS)
+            self.forget()
+
+    def _on_messages(self, messages: list[BulkMessage]) -> None:
+        self._heard_at = time.monotonic()
+        self.messages = max(0, self.messages - len(messages))
+        self.bytes = max(0, self.bytes - sum(len(data) for _, _, data in messages))
+        if not self.messages:
+            self.bytes = 0
+        self._take(messages)
+
+    async def _on_other(self, message: Msg) -> None:
+        """A status, or a message that nats-py has cut out."""
+        if message.reply:
+            self._on_messages([(message.subject.encode(), message.reply.encode(), message.data)])
+            return
+        self._heard_at = time.monotonic()
+        headers = message.headers or {}
+        status, why = headers.get("Status", ""), headers.get("Description", "")
+        if status == "100":
+            return
+        unserved = headers.get("Nats-Pending-Messages")
+        self.messages = max(0, self.messages - int(unserved)) if unserved else 0
+        size = headers.get("Nats-Pending-Bytes")
+        self.bytes = max(0, self.bytes - int(size)) if self.messages and size else 0
+        if status != ENDED and why != NO_ROOM:
+            logger.warning("pull ended: %s %s", status, why)
+            self.lost = True
+        self._wake()
