@@ -12,6 +12,8 @@ from collections.abc import Sequence
 
 import typer
 
+from cli import dlq
+from cli.import_history import import_history
 from cli.migrate import migrate
 from cli.psql import psql
 from cli.publish import publish
@@ -43,6 +45,8 @@ app.command(
     }
 )(psql)
 app.command()(token)
+app.command("import")(import_history)
+app.add_typer(dlq.app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import clickhouse_connect
@@ -81,8 +82,9 @@ def connect_clickhouse(settings: Settings, database: str) -> Client:
 def refuse_clickhouse(settings: Settings, error: ClickHouseError) -> Refused:
     """The refusal for an error of the client: no answer, or the server's own words."""
     if isinstance(error, DatabaseError) and error.code is not None:
-        # The client puts its own sentence before the server's.
-        text = one_line(error)
+        # The client puts its own sentence before the server's, and after a syntax error the server
+        # lists every keyword that it knows before the error's name.
+        text = re.sub(r" Expected one of: .*(?= \([A-Z_]+\))", "", one_line(error))
         return Refused(f"ClickHouse refused: {text[max(0, text.find('Code: ')) :]}")
     scheme = "https" if settings.clickhouse_secure else "http"
     address = f"{scheme}://{settings.clickhouse_host}:{settings.clickhouse_port}"

@@ -62,7 +62,7 @@ def parse_duration(text: str) -> int:
 
 
 def sign_token(
-    settings: Settings, company: str, user: str, role: str | None, ttl_seconds: int
+    settings: Settings, company: str | None, user: str, role: str | None, ttl_seconds: int
 ) -> str:
     """An HS256 token as the sidecar accepts it (issuer and audience as it is set).
 

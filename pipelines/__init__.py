@@ -1,1 +1,1 @@
-"""Dagster pipelines: cohorts into the warehouse, materialised views, partitions of events."""
+"""Dagster pipelines: cohorts to the warehouse, materialised views, partitions, reconciliation."""

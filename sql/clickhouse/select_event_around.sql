@@ -6,5 +6,6 @@ FROM (
     FROM events
     WHERE received_at >= fromUnixTimestamp64Milli({from_ms:Int64})
       AND received_at <= fromUnixTimestamp64Milli({upto_ms:Int64})
+      AND stream_seq < 4611686018427387904 -- 2^62: imports stand above, and no sink stored them
     LIMIT 1
 )

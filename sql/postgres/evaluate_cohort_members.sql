@@ -13,17 +13,31 @@ WITH given AS MATERIALIZED (
         CASE WHEN filter.terms ? 'program'
             THEN ARRAY(SELECT jsonb_array_elements_text(filter.terms -> 'program')) END AS programs,
         CASE WHEN filter.terms ? 'role'
-            THEN ARRAY(SELECT jsonb_array_elements_text(filter.terms -> 'role')) END AS roles
-    FROM unnest(%(cohort_ids)s::uuid[], %(filters)s::jsonb[]) AS filter (cohort_id, terms)
+            THEN ARRAY(SELECT jsonb_array_elements_text(filter.terms -> 'role')) END AS roles,
+        filter.path::jsonpath AS path,
+        filter.variables
+    FROM unnest(
+        %(cohort_ids)s::uuid[], %(terms)s::jsonb[], %(paths)s::text[], %(variables)s::jsonb[]
+    ) AS filter (cohort_id, terms, path, variables)
     JOIN cohorts ON cohorts.id = filter.cohort_id
 ), wanted AS MATERIALIZED (
     SELECT given.cohort_id, given.company_id, users.id AS user_id
     FROM given
     JOIN users ON users.company_id = given.company_id
-    WHERE coalesce(given.languages, given.programs, given.roles) IS NOT NULL
+    WHERE (given.path IS NOT NULL OR coalesce(given.languages, given.programs, given.roles) IS NOT NULL)
       AND (given.languages IS NULL OR users.language = ANY (given.languages))
       AND (given.programs IS NULL OR users.program = ANY (given.programs))
       AND (given.roles IS NULL OR users.role = ANY (given.roles))
+      -- What equality of columns can't say: joined, and, or, not.
+      AND (given.path IS NULL OR jsonb_path_match(
+          jsonb_build_object(
+              'language', users.language,
+              'program', users.program,
+              'role', users.role,
+              'joined', extract(epoch FROM users.joined_at)
+          ),
+          given.path, given.variables, silent => true
+      ))
 ), present AS MATERIALIZED (
     SELECT members.cohort_id, members.company_id, members.user_id, members.joined_by
     FROM given

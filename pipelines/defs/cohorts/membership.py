@@ -15,9 +15,9 @@ from uuid import UUID
 import psycopg
 from psycopg import errors
 
+from cohort_filters import CohortFilters, FilterError, compile_predicate, parse_filters
 from pipelines.defs.cohorts import change_log
 from pipelines.defs.cohorts.change_log import LOCK_CLASS, MEMBERSHIP_LOCK, Reader
-from pipelines.defs.cohorts.filters import FilterError, parse_filters
 from sql import statement
 
 # A user or cohort that a person deletes meanwhile fails the foreign key; the next snapshot knows.
@@ -25,8 +25,6 @@ ATTEMPTS = 5
 # Rows under somebody's open transaction are left to the next run: memberships of one company must
 # not hold up the sync of all.
 LOCK_TIMEOUT_MILLISECONDS = 2000
-
-Terms = dict[str, list[str]]
 
 
 @dataclass
@@ -93,8 +91,8 @@ def _evaluate(pg: psycopg.Connection, every: bool) -> Evaluation:
                 changed_cohorts.add(cohort_id)
 
     companies = sorted({company for found in changed_users.values() for company in found})
-    whole: dict[UUID, Terms] = {}
-    by_user: dict[UUID, Terms] = {}
+    whole: dict[UUID, CohortFilters] = {}
+    by_user: dict[UUID, CohortFilters] = {}
     for cohort_id, _company_id, filters in pg.execute(
         statement("postgres/select_cohort_filters"),
         {
@@ -104,12 +102,12 @@ def _evaluate(pg: psycopg.Connection, every: bool) -> Evaluation:
         },
     ):
         try:
-            terms = parse_filters(filters).terms()
+            wanted = parse_filters(filters)
         except FilterError as error:
             evaluation.errors[cohort_id] = str(error)
             continue
         target = whole if reason is not None or cohort_id in changed_cohorts else by_user
-        target[cohort_id] = terms
+        target[cohort_id] = wanted
 
     evaluation.cohorts, evaluation.users = len(whole), len(changed_users)
     _write_members(pg, evaluation, "postgres/evaluate_cohort_members", whole)
@@ -126,16 +124,21 @@ def _write_members(
     pg: psycopg.Connection,
     evaluation: Evaluation,
     name: str,
-    cohorts: Mapping[UUID, Terms],
+    cohorts: Mapping[UUID, CohortFilters],
     user_ids: Sequence[UUID] = (),
 ) -> None:
     if not cohorts:
         return
+    # Columns decide plain filters, as most are; a jsonpath is for what they can't say.
+    predicates = [compile_predicate(one) for one in cohorts.values()]
+    plain = [one.is_plain for one in cohorts.values()]
     [(added, removed)] = pg.execute(
         statement(name),
         {
             "cohort_ids": list(cohorts),
-            "filters": [json.dumps(terms) for terms in cohorts.values()],
+            "terms": [json.dumps(one.terms()) for one in cohorts.values()],
+            "paths": [None if p else one.path for p, one in zip(plain, predicates, strict=True)],
+            "variables": [json.dumps(one.variables) for one in predicates],
             "user_ids": list(user_ids),
         },
     ).fetchall()

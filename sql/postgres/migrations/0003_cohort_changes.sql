@@ -107,11 +107,11 @@ BEGIN
     ELSE
         INSERT INTO cohort_changes (source, company_id, user_id)
         SELECT 'users', company_id, id FROM (
-            (SELECT id, company_id, language, program, role FROM new_rows
-             EXCEPT SELECT id, company_id, language, program, role FROM old_rows)
+            (SELECT id, company_id, language, program, role, joined_at FROM new_rows
+             EXCEPT SELECT id, company_id, language, program, role, joined_at FROM old_rows)
             UNION
-            (SELECT id, company_id, language, program, role FROM old_rows
-             EXCEPT SELECT id, company_id, language, program, role FROM new_rows)
+            (SELECT id, company_id, language, program, role, joined_at FROM old_rows
+             EXCEPT SELECT id, company_id, language, program, role, joined_at FROM new_rows)
         ) AS changed
         GROUP BY company_id, id;
     END IF;

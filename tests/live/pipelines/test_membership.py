@@ -97,7 +97,8 @@ def test_unknown_keys_are_an_error_on_the_cohort_and_its_members_stay(
     evaluation = evaluate_memberships(pg)
 
     assert evaluation.errors == {
-        cohort: "unknown filter key 'country'; known are language, program, role"
+        cohort: "unknown filter key 'country'; "
+        "known are language, program, role, joined, and, or, not"
     }
     recorded = pg.execute(
         "SELECT cohort_id, company_id, error FROM cohort_filter_errors"
@@ -231,3 +232,34 @@ def test_another_life_of_the_database_means_every_cohort(pg: psycopg.Connection)
     evaluation = evaluate_memberships(pg)
     assert evaluation.whole_reason == "the watermark is of another database: another"
     assert list(members_of(pg, cohort).values()) == ["filter"]
+
+
+def test_joined_and_or_not_are_evaluated_for_a_cohort_and_for_a_user(
+    pg: psycopg.Connection,
+) -> None:
+    [early] = add_users(pg, "acme", language="uk", role="mentor")
+    [late] = add_users(pg, "acme", language="uk", role="buddy")
+    [other] = add_users(pg, "acme", language="de", program="language")
+    pg.execute("UPDATE users SET joined_at = '2025-01-01 12:00Z' WHERE id = %s", (early,))
+    pg.execute("UPDATE users SET joined_at = '2025-03-31 23:59Z' WHERE id = %s", (late,))
+    joined = add_cohort(
+        pg,
+        "acme",
+        "joined",
+        {"language": "uk", "joined": {"from": "2025-01-02", "until": "2025-03-31"}},
+    )
+    either = add_cohort(pg, "acme", "either", {"or": [{"role": "mentor"}, {"program": "language"}]})
+    without = add_cohort(pg, "acme", "without", {"not": {"language": "uk"}})
+
+    evaluate_memberships(pg)
+    assert members_of(pg, joined) == {late: "filter"}
+    assert members_of(pg, either) == {early: "filter", other: "filter"}
+    assert members_of(pg, without) == {other: "filter"}
+
+    # Only users change now, in a column that nothing but `joined` asks for, and in their language.
+    pg.execute("UPDATE users SET joined_at = '2025-02-01' WHERE id = %s", (early,))
+    pg.execute("UPDATE users SET language = 'de' WHERE id = %s", (late,))
+    evaluation = evaluate_memberships(pg)
+    assert evaluation.cohorts == 0
+    assert members_of(pg, joined) == {early: "filter"}
+    assert members_of(pg, without) == {late: "filter", other: "filter"}

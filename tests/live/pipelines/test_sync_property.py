@@ -19,9 +19,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from psycopg.pq import TransactionStatus
 from psycopg.types.json import Jsonb
 
+from cohort_filters import FilterError, parse_filters
 from pipelines.databases import Databases
 from pipelines.defs.cohorts import membership
-from pipelines.defs.cohorts.filters import FilterError, parse_filters
 from pipelines.defs.cohorts.membership import evaluate_memberships
 from pipelines.defs.cohorts.sync import sync_cohorts
 from tests.live.pipelines.population import platform_state, warehouse_state

@@ -22,6 +22,7 @@ ASSETS = {
     "program_performance_mv",
     "language_group_performance_mv",
     "journey_stage_distribution_mv",
+    "reconciliations",
 }
 
 
@@ -38,10 +39,15 @@ def test_the_definitions_are_loadable_as_a_whole() -> None:
     dg.Definitions.validate_loadable(defs)
 
 
-@pytest.mark.parametrize("spec", made_here(), ids=lambda spec: spec.key.to_user_string())
+@pytest.mark.parametrize(
+    # In one order, so that parallel workers collect the same tests.
+    "spec",
+    sorted(made_here(), key=lambda spec: spec.key),
+    ids=lambda spec: spec.key.to_user_string(),
+)
 def test_every_asset_explains_itself(spec: dg.AssetSpec) -> None:
     assert spec.description
-    assert spec.group_name in {"cohorts", "materialized_views", "partitions"}
+    assert spec.group_name in {"cohorts", "materialized_views", "partitions", "reconciliation"}
     assert spec.owners
     assert spec.kinds
     assert list(spec.deps)
@@ -64,6 +70,8 @@ def test_every_step_is_in_a_pool_so_that_runs_of_a_flow_never_overlap() -> None:
         "sync_cohorts": {"cohorts"},
         "refresh_materialized_views": {"materialized_views"},
         "take_stock_of_events": {"events_partitions"},
+        "reconcile_events": {"reconciliation"},
+        "repair_missing_events": {"reconciliation"},
     }
 
 

@@ -1,0 +1,1 @@
+"""The stream of each closed hour against what is stored of it."""
