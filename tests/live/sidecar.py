@@ -34,10 +34,17 @@ def environment(settings: Settings, **extra: str) -> dict[str, str]:
     return {**kept, **values, **extra}
 
 
-class SidecarProcess:
-    """`python -m stream_api` on a free port. Everything that it logs is kept in `log`."""
+PORTABLE = "tests.live.portable_sidecar"
 
-    def __init__(self, settings: Settings, **extra: str) -> None:
+
+class SidecarProcess:
+    """`python -m stream_api` on a free port. Everything that it logs is kept in `log`.
+
+    `module` is another way to start one, e.g. `PORTABLE`.
+    """
+
+    def __init__(self, settings: Settings, module: str = "stream_api", **extra: str) -> None:
+        self._module = module
         self._environment = environment(settings, **extra)
         self.log: list[str] = []
         self._heard = threading.Condition()
@@ -52,7 +59,7 @@ class SidecarProcess:
     def start(self, *, wait_ready: bool = True) -> None:
         """Start; on the same port as before when it ran already."""
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "stream_api"],
+            [sys.executable, "-m", self._module],
             env=self._environment,
             cwd=Path(__file__).parents[2],
             stderr=subprocess.PIPE,
@@ -96,6 +103,11 @@ class SidecarProcess:
     def text(self) -> str:
         """The log so far."""
         return "\n".join(self.log)
+
+    def wait(self) -> int:
+        """Wait until it ends by itself; the exit status."""
+        assert self._process is not None
+        return self._process.wait(timeout=20)
 
     def kill(self) -> None:
         """kill -9."""

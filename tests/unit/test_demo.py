@@ -11,7 +11,7 @@ import pytest
 from embedded.demo.events import HISTORY_PERIODS, Live, history, week_of
 from embedded.demo.people import COMPANIES, METRICS, cohorts, users
 from embedded.live import describe
-from stream_api.events import Event, accept
+from events.accept import Event, accept
 
 NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)
 NOW_MS = int(NOW.timestamp() * 1000)

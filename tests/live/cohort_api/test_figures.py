@@ -6,7 +6,9 @@ import json
 import random
 import statistics as plain
 import uuid
+from datetime import datetime, time, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import httpx
 import psycopg
@@ -179,6 +181,113 @@ def test_comparison_takes_the_latest_period_and_ranks(api: httpx.Client, world: 
     assert [c["value"] for c in comparison["cohorts"]] == pytest.approx([means[c] for c in ordered])
     assert {c["cohortName"] for c in comparison["cohorts"]} == {"first", "second"}
     assert len(comparison["pairs"]) == 1
+
+
+def test_overview_is_of_the_cohorts_own_latest_period(
+    api: httpx.Client, world: World, ch: Client
+) -> None:
+    late = world.members["second"][0]  # of the second cohort alone
+    row = {
+        "company_id": COMPANY,
+        "metric_name": "hours",
+        "metric_value": 4.5,
+        "period_start": "2025-10-01",
+        "timestamp": "2025-10-01 00:00:00.000",
+        "user_id": late,
+        "event_id": "late",
+    }
+    ch.raw_insert("metrics_timeseries", insert_block=json.dumps(row), fmt="JSONEachRow")
+    first = api.get(f"/cohort/{world.cohorts['first']}/overview").json()
+    assert (first["periodStart"], set(first["metrics"])) == (PERIODS[-1], {"score"})
+    mean = plain.fmean(world.observations("first", PERIODS[-1]))
+    assert first["metrics"]["score"] == pytest.approx(mean)
+    second = api.get(f"/cohort/{world.cohorts['second']}/overview").json()
+    assert (second["periodStart"], second["metrics"]) == ("2025-10-01", {"hours": 4.5})
+    earlier = api.get(
+        f"/cohort/{world.cohorts['second']}/overview", params={"periodStart": PERIODS[0]}
+    ).json()
+    mean = plain.fmean(world.observations("second", PERIODS[0]))
+    assert earlier["metrics"] == {"score": pytest.approx(mean)}
+    nothing = api.get(
+        f"/cohort/{world.cohorts['first']}/overview", params={"periodStart": "1999-01-01"}
+    ).json()
+    assert nothing["metrics"] == {}
+
+
+def test_top_ranks_the_callers_company_alone(
+    api: httpx.Client, world: World, pg: psycopg.Connection, ch: Client
+) -> None:
+    few = pg.execute(
+        "INSERT INTO cohorts (company_id, name) VALUES (%s, 'few') RETURNING id::text", (COMPANY,)
+    ).fetchone()
+    assert few is not None
+    rows = [(user, few[0], COMPANY, "2025-01-01 00:00:00") for user in world.members["first"][:2]]
+    ch.raw_insert(
+        "user_cohorts", insert_block="\n".join("\t".join(row) for row in rows).encode(), fmt="TSV"
+    )
+    answer = api.get("/cohort/top", params={"metric": "score"}).json()
+    assert answer["periodStart"] == PERIODS[-1]
+    means = {
+        world.cohorts[name]: plain.fmean(world.observations(name, PERIODS[-1]))
+        for name in ("first", "second")
+    }
+    ordered = sorted(means, key=lambda cohort: -means[cohort])
+    assert [c["cohortId"] for c in answer["cohorts"]] == [*ordered, few[0]]
+    assert [c["rank"] for c in answer["cohorts"]] == [1, 2, None]
+    assert [c.get("smallSample") for c in answer["cohorts"]] == [None, None, True]
+    best = api.get("/cohort/top", params={"metric": "score", "limit": 1, "periodStart": PERIODS[0]})
+    assert (best.json()["count"], best.json()["periodStart"]) == (1, PERIODS[0])
+
+
+def test_retention_counts_members_in_periods_of_the_time_zone(
+    api: httpx.Client, world: World, ch: Client
+) -> None:
+    zone = ZoneInfo("Pacific/Kiritimati")  # 14 hours before UTC: most often another day
+    today = datetime.now(zone).date()
+    midnight = datetime.combine(today, time(), zone)
+    one, two, three = world.members["first"][:3]
+    stranger = world.members["second"][0]
+    moments = {
+        (one, midnight + timedelta(seconds=1)),
+        (one, midnight - timedelta(seconds=1)),
+        (one, midnight - timedelta(seconds=2)),
+        (two, midnight - timedelta(hours=24)),
+        (three, midnight - timedelta(hours=24, seconds=1)),
+        (stranger, midnight - timedelta(seconds=1)),
+    }
+    rows = [
+        {
+            "event_id": f"e-{number}",
+            "event_type": event,
+            "company_id": company,
+            "user_id": user,
+            "timestamp": moment.timestamp(),
+            "received_at": moment.timestamp(),
+            "stream_seq": number,
+            "payload": "{}",
+        }
+        for number, (user, moment, event, company) in enumerate(
+            [(user, moment, "journey.step", COMPANY) for user, moment in sorted(moments)]
+            + [(two, midnight, "journey.other", COMPANY), (two, midnight, "journey.step", OTHER)]
+        )
+    ]
+    block = "\n".join(json.dumps(row) for row in rows)
+    ch.raw_insert("events", insert_block=block, fmt="JSONEachRow")
+    answer = api.get(
+        f"/cohort/{world.cohorts['first']}/retention",
+        params={"event": "journey.step", "period": "day", "periods": 3, "timezone": zone.key},
+    ).json()
+    assert answer["cohortSize"] == 9
+    days = [(today - timedelta(days=back)).isoformat() for back in (2, 1, 0)]
+    assert [row["periodStart"] for row in answer["data"]] == days
+    assert [row["returned"] for row in answer["data"]] == [1, 2, 1]
+    assert [row["complete"] for row in answer["data"]] == [True, True, False]
+    assert answer["data"][1]["rate"] == pytest.approx(2 / 9)
+    unknown = api.get(
+        f"/cohort/{world.cohorts['first']}/retention",
+        params={"event": "x", "timezone": "Mars/Base"},
+    )
+    assert (unknown.status_code, "Mars/Base" in unknown.json()["message"]) == (400, True)
 
 
 def test_unknown_metric_is_empty(api: httpx.Client, world: World) -> None:

@@ -16,8 +16,8 @@ from config.settings import Settings
 from embedded.child import Child, start_together
 from embedded.clickhouse_part import ClickHouseServer
 from embedded.ports import free_port
+from events.event_id import EventId
 from sql.migrations import ClickHouseMigrations
-from stream_api.event_id import EventId
 from tests.live.conftest import Backend, temporary_folder
 from tests.live.producer import Producer
 from tests.live.sidecar import SidecarProcess, open_stream
@@ -136,6 +136,25 @@ async def test_bad_input_goes_to_the_dead_letters_with_reason_bytes_and_sequence
         letter = await js.get_msg(DLQ_STREAM, seq=number)
         assert letter.data == raw
         assert letter.subject == f"dlq.{reason}"
+
+
+async def test_subject_that_is_no_utf8_holds_nothing_up(
+    sidecar: SidecarProcess, producer: Producer, nats_url: str, ch: Client
+) -> None:
+    async with open_stream(sidecar.url, "c") as stream:
+        await stream.until_connected()
+        port = int(nats_url.rpartition(":")[2])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b'CONNECT {}\r\nPUB metrics.\xff 17\r\n{"companyId":"c"}\r\nPING\r\n')
+        while not (await reader.readline()).startswith(b"PONG"):
+            pass
+        writer.close()
+        await producer.publish("c")
+        ids = [event.id for event in await stream.take(2)]
+    await until(lambda: count(ch, "events"), lambda n: n == 2)
+    rows = ch.query("SELECT event_id FROM events ORDER BY stream_seq").result_columns[0]
+    assert list(rows) == ids
+    assert ids[0].startswith(r"metrics.\xff-1-")
 
 
 async def test_row_that_clickhouse_refuses_is_put_aside_alone(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.server
 import json
 import threading
@@ -14,8 +15,11 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
+from starlette.requests import Request
 
 from config.settings import Settings
+from stream_api.auth import Authenticator
+from stream_api.errors import Refusal
 from tests.live.producer import Producer
 from tests.live.sidecar import SidecarProcess, open_stream
 
@@ -54,6 +58,7 @@ def ask(url: str, authorization: str | None, query: str = "companyId=company-a")
 def test_every_refusal_has_its_status(guarded: SidecarProcess) -> None:
     other = token("another-secret-of-at-least-32-bytes!")
     unsigned = jwt.encode({"companyId": "company-a", "exp": time.time() + 600}, "", "none")
+    admin = f"Bearer {token(companyId=None, role='super_admin')}"
     cases: list[tuple[str | None, str, int, str]] = [
         (None, "companyId=company-a", 401, "a token is needed"),
         ("Basic eDp5", "companyId=company-a", 401, "Bearer"),
@@ -65,6 +70,10 @@ def test_every_refusal_has_its_status(guarded: SidecarProcess) -> None:
         (f"Bearer {token(companyId=None)}", "companyId=company-a", 401, "no companyId"),
         (f"Bearer {token(companyId='a b')}", "companyId=company-a", 401, "companyId"),
         (f"Bearer {token()}", "companyId=company-b", 403, "another company"),
+        (f"Bearer {token()}", "companyId=company-a,company-b", 403, "admin role"),
+        (admin, "companyId=a,b%20c", 400, "companyId must be"),
+        (admin, "companyId=a,", 400, "companyId is missing"),
+        (admin, "companyId=" + ",".join(f"c{n}" for n in range(51)), 400, "at most 50"),
     ]
     for authorization, query, status, words in cases:
         answer = ask(guarded.url, authorization, query)
@@ -80,7 +89,8 @@ def test_valid_tokens_open_a_stream(guarded: SidecarProcess) -> None:
     # A clock that is a little behind ours.
     assert ask(guarded.url, f"Bearer {token(exp=time.time() - 10)}").status_code == 200
     admin = token(companyId=None, roles=["viewer", "system_admin"])
-    assert ask(guarded.url, f"Bearer {admin}", "companyId=company-b").status_code == 200
+    for companies in ("company-b", "company-c,company-b"):
+        assert ask(guarded.url, f"Bearer {admin}", f"companyId={companies}").status_code == 200
     with httpx.stream(
         "GET", f"{guarded.url}/stream/updates", cookies={"analytics_token": token()}
     ) as response:
@@ -206,6 +216,49 @@ def test_key_set_is_read_cached_and_read_again_for_an_unknown_key(settings: Sett
     finally:
         sidecar.stop()
         keys.server.shutdown()
+
+
+async def test_rotated_key_is_accepted_and_an_unknown_one_is_asked_for_once(
+    settings: Settings,
+) -> None:
+    keys = KeyServer()
+    first = keys.add("first")
+    wanted = settings.model_copy(update={"jwt_jwks_url": keys.url})
+    authenticator = Authenticator(wanted)
+
+    async def status(key: Any, kid: str) -> int:
+        bearer = f"Bearer {token(key, 'RS256', kid)}".encode()
+        request = Request({"type": "http", "headers": [(b"authorization", bearer)]})
+        try:
+            principal = await authenticator.principal(request)
+        except Refusal as refusal:
+            return refusal.status_code
+        assert principal.company_id == "company-a"
+        return 200
+
+    try:
+        # Everybody comes at once after a start: one question.
+        assert await asyncio.gather(*(status(first, "first") for _ in range(20))) == [200] * 20
+        assert keys.asked == 1
+        second = keys.add("second")
+        assert await asyncio.gather(*(status(second, "second") for _ in range(20))) == [200] * 20
+        assert keys.asked == 2
+        assert await status(first, "first") == 200
+        # Whoever makes up key ids does not make us ask for each of them.
+        stranger = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        assert {await status(stranger, f"made-up-{n}") for n in range(20)} == {401}
+        assert keys.asked == 2
+        # Without the pause: a key that was taken out of the set is refused once it is read again.
+        authenticator = Authenticator(wanted, pause_seconds=0)
+        assert await status(first, "first") == 200
+        del keys.keys["first"]
+        third = keys.add("third")
+        assert [await status(third, "third"), await status(first, "first")] == [200, 401]
+    finally:
+        keys.server.shutdown()
+        keys.server.server_close()
+    # What is known is good without the server; what is not stays refused.
+    assert [await status(third, "third"), await status(first, "first")] == [200, 503]
 
 
 def test_key_set_that_cannot_be_read_fails_closed(settings: Settings) -> None:

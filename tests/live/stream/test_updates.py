@@ -8,9 +8,10 @@ import json
 import httpx
 import pytest
 
+from config.names import EVENTS_STREAM
 from config.settings import Settings
 from embedded.child import start_together
-from stream_api.event_id import EventId
+from events.event_id import EventId
 from tests.live.conftest import NatsProcess
 from tests.live.producer import Producer
 from tests.live.sidecar import SidecarProcess, open_stream
@@ -218,6 +219,28 @@ async def test_open_stream_survives_a_restart_of_nats(
         await producer.numbers(5, 10)
         after = await stream.take(5)
     assert [json.loads(e.data)["n"] for e in [*before, *after]] == list(range(10))
+
+
+async def test_open_stream_is_told_when_the_stream_was_made_anew(
+    sidecar: SidecarProcess, producer: Producer
+) -> None:
+    async with open_stream(sidecar.url) as stream:
+        await stream.until_connected()
+        await producer.numbers(0, 5)
+        old = (await stream.take(5))[-1].id
+        js = producer.nats.jetstream()
+        created = (await js.stream_info(EVENTS_STREAM)).created
+        assert await js.delete_stream(EVENTS_STREAM)
+        reset = await stream.next()
+        assert (reset.event, json.loads(reset.data)["reason"]) == ("reset", "other_stream")
+        assert (await js.stream_info(EVENTS_STREAM)).created != created
+        await producer.numbers(5, 7)
+        events = await stream.take(2)
+        assert [json.loads(e.data)["n"] for e in events] == [5, 6]
+        assert events[0].id.startswith("metrics.calculated-1-")
+    async with open_stream(sidecar.url, last_id=old) as late:
+        before, _ = await late.until_connected()
+    assert [e.event for e in before] == ["reset"]
 
 
 @pytest.mark.parametrize(
