@@ -224,6 +224,11 @@ class Hub:
                 connection.stalled_since = None
             elif connection.stalled_since is None:
                 connection.stalled_since = now
+            elif connection.attached and unsent > self._buffer_bytes:
+                # A flush looks before it writes; what the last one left is seen here, once the
+                # client has taken nothing for two sweeps.
+                self.cut(connection, Ending.SLOW)
+                continue
             elif now - connection.stalled_since >= self._stall_seconds:
                 self.cut(connection, Ending.STALLED)
                 continue

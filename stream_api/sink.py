@@ -40,6 +40,9 @@ BATCHES_HELD = COMMITS_IN_FLIGHT + 1
 RENEW_SECONDS = 10
 RETRY_PAUSES_SECONDS = (0.1, 0.25, 0.5, 1, 2, 5)
 DRAIN_SECONDS = 5
+# Before a lost consumer is made anew. One that is made in the same moment as it is deleted may find
+# the deleted one's state on the server's disk (seen in 1 of 20 tries).
+REMAKE_PAUSE_SECONDS = 0.25
 
 
 class Sink:
@@ -123,6 +126,7 @@ class Sink:
         if self.away or not self._nats.is_connected:
             return
         if pull.lost:
+            await asyncio.sleep(REMAKE_PAUSE_SECONDS)
             await ensure_streams(self._js, self._settings)
             pull.lost = False
         target = self._target_rows()
