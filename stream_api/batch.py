@@ -22,8 +22,8 @@ STEP_MESSAGES = 1000
 class Batch:
     """Times are of the monotonic clock, `size` is in the producers' bytes.
 
-    Of an event its rows are kept, encoded, instead of its fields: 60,000 events of 200 bytes are 70
-    MB so, and were 170. When the engine refuses some, the messages are decided on once more.
+    Of an event its rows are kept, encoded at once, and not its fields: a sink holds 60,000 of them.
+    When the engine refuses some, the messages are decided on once more.
     """
 
     messages: list[BulkMessage] = field(default_factory=list)

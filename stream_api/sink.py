@@ -140,7 +140,7 @@ class Sink:
             await pull.ask(want, want_bytes)
 
     def _take(self, messages: list[BulkMessage]) -> None:
-        """Decide on the messages of one read: at most 32 KiB, so that a step stays under 1 ms."""
+        """Decide on the messages of one read: at most 32 KiB, a step of about 1 ms."""
         batch = self._batch
         if not batch.messages:
             batch.started_at = batch.renewed_at = time.monotonic()

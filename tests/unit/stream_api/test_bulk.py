@@ -95,7 +95,7 @@ async def test_one_write_publishes_to_all_subjects() -> None:
     async def nothing(force_flush: bool = False) -> None:
         return
 
-    client._send_command = keep  # type: ignore[method-assign]
+    client._send_command = keep  # type: ignore[method-assign,assignment]
     client._flush_pending = nothing  # type: ignore[method-assign]
     client._status = BulkClient.CONNECTED
     await client.publish_to_all([b"a", b"b"], b"+ACK")
