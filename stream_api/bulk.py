@@ -95,13 +95,13 @@ class BulkParser(Parser):
             data = bytes(self.buf) + data
             self.buf.clear()
         rest = self._take_whole_messages(data)
-        if len(rest) < len(data):
-            # nats-py's loop gives way only when the socket's buffer is empty: 10 ms of messages.
-            await asyncio.sleep(0)
         if self._is_cut(rest):
             self.buf.extend(rest)
         else:
             await super().parse(rest)
+        # nats-py's loop gives way only when the socket's buffer is empty, after 10 ms of messages.
+        # Last of all: a reconnect meanwhile empties `buf`, and nothing older may be put there.
+        await asyncio.sleep(0)
 
     def _take_whole_messages(self, data: bytes) -> bytes:
         """Hand over what stands at the front in whole bulk messages; returns what is left."""

@@ -1,8 +1,12 @@
-"""What is asked of the sink's consumer and has not come yet: pull requests with bounds.
+"""What is asked of the sink's consumer and has not come yet: one pull request at a time, bounded.
 
 A request names messages and bytes, so that what is on its way fits into memory whatever the size
-of an event. It ends when it is served, after 30 s, or with its connection; a status says how much
-it did not deliver. Source: NATS ADR-37, section "pull errors".
+of an event. It ends when its messages have come, by a status of the server (expired after 30 s, no
+room in the bytes, consumer gone), or in silence with its connection. Its number is the last token
+of its inbox, so that a status of one before is told apart: adding up what several open requests
+have left went wrong, and the sink waited for messages that nobody was to send.
+
+Source: NATS ADR-37, section "pull errors".
 """
 
 from __future__ import annotations
@@ -24,15 +28,15 @@ EXPIRES_SECONDS = 30
 HEARTBEAT_SECONDS = 5
 # Two missed heartbeats and a little: the request is lost.
 SILENCE_SECONDS = 12
-# Statuses that are an ordinary end: expired, or the next message does not fit into the bytes.
-ENDED = "408"
-NO_ROOM = "Message Size Exceeds MaxBytes"
+# Ordinary ends: expired, the next message does not fit into the bytes, all messages delivered.
+ORDINARY_ENDS = frozenset({"Request Timeout", "Message Size Exceeds MaxBytes", "Batch Completed"})
 
 
 class Pull:
-    """Requests that are open. `take` gets each message; `wake` is called when one has ended.
+    """The request that is open. `take` gets each message; `wake` is called when it has ended.
 
-    `lost` says that the consumer or its stream is gone: both are to be made before the next one.
+    `messages` are still to come, 0 when no request is open. `lost` says that the consumer or its
+    stream is gone: both are to be made before the next one.
     """
 
     def __init__(
@@ -47,14 +51,14 @@ class Pull:
         self._inbox = nats.new_inbox()
         self._heard_at = 0.0
         self._subscription: Subscription | None = None
+        self._number = 0
         self.messages = 0
-        self.bytes = 0
         self.lost = False
 
     async def open(self) -> None:
         """Listen for answers; through reconnects too."""
         self._subscription = await self._nats.subscribe_bulk(
-            self._inbox, self._on_messages, self._on_other
+            f"{self._inbox}.*", self._on_messages, self._on_other
         )
 
     async def close(self) -> None:
@@ -63,13 +67,13 @@ class Pull:
             await self._nats.unsubscribe_bulk(self._subscription)
 
     async def ask(self, messages: int, size: int) -> None:
-        """Ask for so many more messages of so many bytes together.
+        """Ask for so many messages of so many bytes together.
 
         Raises:
             nats.errors.Error: not sent.
         """
-        self.messages += messages
-        self.bytes += size
+        self._number += 1
+        self.messages = messages
         self._heard_at = time.monotonic()
         request = {
             "batch": messages,
@@ -80,16 +84,16 @@ class Pull:
         await self._nats.publish(
             f"$JS.API.CONSUMER.MSG.NEXT.{EVENTS_STREAM}.{SINK_CONSUMER}",
             json.dumps(request).encode(),
-            reply=self._inbox,
+            reply=f"{self._inbox}.{self._number}",
         )
 
     def forget(self) -> None:
-        """Nothing comes any more, e.g. after a reconnect: the server dropped the requests."""
-        self.messages = self.bytes = 0
+        """Nothing comes any more, e.g. after a reconnect: the server has dropped the request."""
+        self.messages = 0
         self._wake()
 
     def forget_if_silent(self) -> None:
-        """Forget requests of which neither a message nor a heartbeat comes."""
+        """Forget a request of which neither a message nor a heartbeat comes."""
         if self.messages and time.monotonic() - self._heard_at > SILENCE_SECONDS:
             logger.warning("no heartbeat for %d s: asking anew", SILENCE_SECONDS)
             self.forget()
@@ -97,26 +101,23 @@ class Pull:
     def _on_messages(self, messages: list[BulkMessage]) -> None:
         self._heard_at = time.monotonic()
         self.messages = max(0, self.messages - len(messages))
-        self.bytes = max(0, self.bytes - sum(len(data) for _, _, data in messages))
-        if not self.messages:
-            self.bytes = 0
         self._take(messages)
+        if not self.messages:
+            self._wake()
 
     async def _on_other(self, message: Msg) -> None:
         """A status, or a message that nats-py has cut out."""
         if message.reply:
             self._on_messages([(message.subject.encode(), message.reply.encode(), message.data)])
             return
+        if message.subject != f"{self._inbox}.{self._number}":
+            return
         self._heard_at = time.monotonic()
         headers = message.headers or {}
         status, why = headers.get("Status", ""), headers.get("Description", "")
         if status == "100":
             return
-        unserved = headers.get("Nats-Pending-Messages")
-        self.messages = max(0, self.messages - int(unserved)) if unserved else 0
-        size = headers.get("Nats-Pending-Bytes")
-        self.bytes = max(0, self.bytes - int(size)) if self.messages and size else 0
-        if status != ENDED and why != NO_ROOM:
+        if why not in ORDINARY_ENDS:
             logger.warning("pull ended: %s %s", status, why)
             self.lost = True
-        self._wake()
+        self.forget()

@@ -123,19 +123,15 @@ class Sink:
     async def _fetch(self) -> None:
         pull = self._pull
         pull.forget_if_silent()
-        if self.away or not self._nats.is_connected:
+        if self.away or pull.messages or not self._nats.is_connected:
             return
         if pull.lost:
             await asyncio.sleep(REMAKE_PAUSE_SECONDS)
             await ensure_streams(self._js, self._settings)
             pull.lost = False
-        target = self._target_rows()
         held_bytes = self._batch.size + sum(batch.size for batch in self._committing)
-        want = BATCHES_HELD * target - self.held_rows() - pull.messages
-        want_bytes = BATCHES_HELD * BATCH_BYTES - held_bytes - pull.bytes
-        # While something is on its way, small additions are not worth a request.
-        if pull.messages and (want < target // 2 or want_bytes < BATCH_BYTES // 2):
-            return
+        want = BATCHES_HELD * self._target_rows() - self.held_rows()
+        want_bytes = BATCHES_HELD * BATCH_BYTES - held_bytes
         if want > 0 and want_bytes > 0:
             await pull.ask(want, want_bytes)
 

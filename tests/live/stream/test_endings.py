@@ -221,7 +221,8 @@ async def test_switch_of_a_company_ends_its_streams_and_refuses_new_ones(
 async def test_clients_that_never_read_cost_neither_memory_nor_anybodys_events(
     start_sidecars: StartSidecars, producer: Producer
 ) -> None:
-    unread_clients, readers, events = 500, 200, 400
+    # A group is 40 kB: readers that wait for it never have more than their 64 KiB unread.
+    unread_clients, readers, events, group = 500, 200, 400, 20
     (sidecar,) = start_sidecars("stream_api", STREAM_BUFFER_BYTES="65536")
     process = psutil.Process(sidecar.pid)
 
@@ -238,10 +239,12 @@ async def test_clients_that_never_read_cost_neither_memory_nor_anybodys_events(
             assert line, "cut"
             if line.startswith(b"id: metrics."):
                 seen.append(int(line.split(b"-")[-2]))
+                if len(seen) % group == 0:
+                    got_group.release()
         writer.close()
         return seen
 
-    ready = asyncio.Semaphore(0)
+    ready, got_group = asyncio.Semaphore(0), asyncio.Semaphore(0)
     tasks = [asyncio.create_task(read()) for _ in range(readers)]
     for _ in range(readers):
         await ready.acquire()
@@ -252,9 +255,9 @@ async def test_clients_that_never_read_cost_neither_memory_nor_anybodys_events(
     peak = before
     for n in range(events):
         await producer.publish("c", n=n, pad="x" * 2000)
-        if n % 20 == 0:
-            # As a producer of the real world: not everything in one turn of the server's loop.
-            await producer.nats.flush()
+        if n % group == group - 1:
+            for _ in range(readers):
+                await got_group.acquire()
             peak = max(peak, process.memory_info().rss)
     for seen in await asyncio.gather(*tasks):
         assert seen == list(range(1, events + 1))
