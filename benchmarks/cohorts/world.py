@@ -17,12 +17,14 @@ import clickhouse_connect
 import psycopg
 from clickhouse_connect.driver.client import Client
 
+from config import load_settings
 from embedded.child import Child, start_together
 from embedded.clickhouse_part import ClickHouseServer
 from embedded.nats import NatsServer
 from embedded.part import Part
 from embedded.ports import free_port
 from embedded.postgres import PostgresServer
+from pipelines.databases import Databases
 from sql.migrations import ClickHouseMigrations, PostgresMigrations
 
 ROWS, USERS, COHORTS = 10_000_000, 200_000, 1000
@@ -45,6 +47,36 @@ class World:
     rows: int
     members: int
     load_seconds: float
+
+
+@contextmanager
+def databases() -> Iterator[tuple[psycopg.Connection, Client]]:
+    """Empty ones with all tables, and connections to them as the pipelines have them."""
+    with ExitStack() as stack:
+        folder = Path(tempfile.mkdtemp(prefix="analytics-benchmark-"))
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        postgres = PostgresServer(folder / "postgres", free_port())
+        clickhouse = ClickHouseServer(folder / "clickhouse", free_port())
+        children = [
+            Child(one.part(), folder / "logs", os.environ) for one in (postgres, clickhouse)
+        ]
+        for child in children:
+            stack.callback(child.stop)
+        start_together(children)
+        postgres.create_databases(["teei_platform"])
+        settings = load_settings(
+            {
+                "DATABASE_URL": postgres.url(),
+                "CLICKHOUSE_HOST": "127.0.0.1",
+                "CLICKHOUSE_PORT": str(clickhouse.port),
+            }
+        )
+        with clickhouse_connect.get_client(host="127.0.0.1", port=clickhouse.port) as client:
+            ClickHouseMigrations(client, settings.clickhouse_database).apply()
+        opener = Databases(lambda: settings)
+        pg = stack.enter_context(opener.postgres())
+        PostgresMigrations(pg).apply()
+        yield pg, stack.enter_context(opener.clickhouse())
 
 
 @contextmanager

@@ -82,7 +82,7 @@ def test_postgres_keeps_its_data_when_killed(folder: Path, start: Callable[[Part
     with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
     child.signal(signal.SIGKILL)
-    assert wait_until(lambda: not child.running, 5)
+    assert wait_until(lambda: not child.running, 30)
     start(PostgresServer(folder / "postgres", server.port).part())
     with psycopg.connect(server.url("postgres")) as connection:
         assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)
@@ -180,7 +180,7 @@ async def test_nats_keeps_its_streams(folder: Path, start: Callable[[Part], Chil
     await stream.publish("kept.one", b"1")
     await connection.close()
     child.signal(signal.SIGKILL)
-    assert wait_until(lambda: not child.running, 5)
+    assert wait_until(lambda: not child.running, 30)
     start(server.part())
     connection = await nats.connect(server.url)
     assert (await connection.jetstream().stream_info("kept")).state.messages == 1

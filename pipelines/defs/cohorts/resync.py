@@ -135,7 +135,7 @@ def _resync_group(
     warehouse.delete_members(
         ch,
         [
-            (company, cohort, user)
+            (user, cohort, company)
             for company, cohort, user in stale_members
             if (company, cohort) not in gone
         ],

@@ -111,7 +111,7 @@ def _apply_members(pg: psycopg.Connection, ch: Client, result: SyncResult, done:
         cursor.execute(statement("postgres/select_changed_members"), {"snapshot": done.snapshot})
         while rows := cursor.fetchmany(warehouse.INSERT_ROWS):
             present = [row for row in rows if row[3] is not None]
-            gone = [(row[2], row[1], row[0]) for row in rows if row[3] is None]
+            gone = [row[:3] for row in rows if row[3] is None]
             companies.update(row[2] for row in rows)
             result.members_written += warehouse.insert_members(ch, present)
             result.members_deleted += warehouse.delete_members(ch, gone)

@@ -7,12 +7,11 @@ from typing import TypeVar
 
 from clickhouse_connect.driver.client import Client
 
-from config.names import TABLE_COHORTS, TABLE_USER_COHORTS
+from config.names import TABLE_COHORTS, TABLE_MEMBERS_TO_DELETE, TABLE_USER_COHORTS
 from pipelines.defs.cohorts.rows import CohortRow, MemberRow
 from sql import statement
 
-# A delete is a mutation of about 50 ms with 1,000 keys. More at once would pass ClickHouse's limit
-# of 128 KiB a parameter (1,000 keys are 76 KB) and parse slower than linearly. Deletes are sent by
+# 1,000 keys are 76 KB as a parameter, of which ClickHouse takes 128 KiB. Such deletes are sent by
 # raw_query, because command() puts its parameters into the address, whatever the client's settings.
 DELETE_KEYS = 1000
 INSERT_ROWS = 50_000
@@ -55,16 +54,16 @@ def delete_cohorts(ch: Client, keys: Sequence[tuple[str, str]]) -> int:
 
 
 def delete_members(ch: Client, keys: Sequence[tuple[str, str, str]]) -> int:
-    """Remove memberships by (company, cohort, user); returns how many keys were named."""
-    for batch in _batches(keys, DELETE_KEYS):
-        ch.raw_query(
-            statement("clickhouse/delete_members"),
-            parameters={
-                "company_ids": sorted({company_id for company_id, _, _ in batch}),
-                "cohort_ids": sorted({cohort_id for _, cohort_id, _ in batch}),
-                "keys": [f"{cohort_id}/{user_id}" for _, cohort_id, user_id in batch],
-            },
-        )
+    """Remove memberships by (user, cohort, company); returns how many keys were named.
+
+    One mutation for all of them; the caller holds the sync's lock, see the statement.
+    """
+    if not keys:
+        return 0
+    ch.command(statement("clickhouse/truncate_members_to_delete"))
+    _insert(ch, TABLE_MEMBERS_TO_DELETE, ("user_id", "cohort_id", "company_id"), keys)
+    ch.command(statement("clickhouse/delete_members"))
+    ch.command(statement("clickhouse/truncate_members_to_delete"))
     return len(keys)
 
 

@@ -1,0 +1,71 @@
+"""`python -m benchmarks.cohorts.sync`: how long a million changes take from Postgres to ClickHouse.
+
+Each line is one sync, from taking its lock to the moved watermark, by the code that a run calls.
+After each the number of memberships of both sides is compared.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import psycopg
+from clickhouse_connect.driver.client import Client
+
+from benchmarks.cohorts.world import databases
+from pipelines.defs.cohorts.sync import sync_cohorts
+
+MILLION = 1_000_000
+CREATE_POPULATION = Path(__file__).with_name("create_population.sql")
+INSERT = (
+    "INSERT INTO user_cohorts (user_id, cohort_id, company_id, joined_by)"
+    " SELECT user_id, cohort_id, company_id, 'ann' FROM everybody"
+    " WHERE number > %s AND number <= %s"
+)
+DELETE = (
+    "DELETE FROM user_cohorts USING everybody AS one WHERE user_cohorts.user_id = one.user_id"
+    " AND user_cohorts.cohort_id = one.cohort_id AND number > %s AND number <= %s"
+)
+UPDATE = (
+    "UPDATE user_cohorts SET joined_at = joined_at - interval '1 day' FROM everybody AS one"
+    " WHERE user_cohorts.user_id = one.user_id AND user_cohorts.cohort_id = one.cohort_id"
+    " AND number > %s AND number <= %s"
+)
+
+
+def main() -> None:
+    with databases() as (pg, ch):
+        pg.execute(CREATE_POPULATION.read_text(encoding="utf-8"))
+        run(pg, ch, "1,000 cohorts, whole")
+        run(pg, ch, "1,000,000 inserts", (INSERT, 0, MILLION))
+        run(pg, ch, "1,000,000 deletes", (DELETE, 0, MILLION))
+        run(pg, ch, "700,000 inserts", (INSERT, 0, 700_000))
+        run(
+            pg,
+            ch,
+            "300,000 inserts, 300,000 deletes, 400,000 updates",
+            (INSERT, 700_000, MILLION),
+            (DELETE, 0, 300_000),
+            (UPDATE, 300_000, 700_000),
+        )
+
+
+def run(pg: psycopg.Connection, ch: Client, name: str, *changes: tuple[str, int, int]) -> None:
+    """Make the changes, sync them, print a line.
+
+    Raises:
+        AssertionError: both sides differ afterwards.
+    """
+    for text, first, last in changes:
+        pg.execute(text, (first, last))
+    began = time.monotonic()
+    sync_cohorts(pg, ch)
+    seconds = time.monotonic() - began
+    [(wanted,)] = pg.execute("SELECT count(*) FROM user_cohorts").fetchall()
+    [(stored,)] = ch.query("SELECT count() FROM user_cohorts").result_rows
+    assert wanted == stored, (wanted, stored)
+    print(f"{name:52}{seconds:7.1f} s   {stored:10,} memberships on both sides", flush=True)
+
+
+if __name__ == "__main__":
+    main()
