@@ -7,6 +7,7 @@ between replay and live exact.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from collections import deque
@@ -64,6 +65,7 @@ class Hub:
         self.stream_created_ms = 0
         self.start_seq = 0
         self.position = EventId.position(0, 0)
+        self._life_began = asyncio.Event()
 
     # --- events in ------------------------------------------------------------------------
 
@@ -72,6 +74,8 @@ class Hub:
 
         Live streams are told by a `reset`: what the old life still had for them is not known.
         """
+        self._life_began.set()
+        self._life_began = asyncio.Event()
         first_life = self.stream_created_ms == 0
         self.stream_created_ms = created_ms
         self.start_seq = after_seq
@@ -126,6 +130,17 @@ class Hub:
         finally:
             self._waiters = [w for w in self._waiters if w[1] is not waiter]
         return True
+
+    async def know_life_of(self, wanted: EventId, timeout: float) -> None:
+        """Wait, at most `timeout` seconds, if `wanted` seems to be of a life not begun here yet.
+
+        It does when it is later than what was read last under a higher sequence. (After a change of
+        leader a stream's clock may go back a little: then it only seems so.)
+        """
+        if wanted.seq <= self.position.seq and wanted.ms > self.position.ms:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout):
+                    await self._life_began.wait()
 
     def find_channel(self, name: str) -> Channel | None:
         """The channel of a company or of several, if there is one already."""

@@ -441,6 +441,27 @@ async def test_an_id_of_a_recreated_stream_is_answered_by_reset() -> None:
     assert (client.resets, client.ids) == (1, [])
 
 
+async def test_an_id_of_a_life_that_an_instance_does_not_know_yet_waits_for_it() -> None:
+    world = World()
+    for _ in range(5):
+        world.publish("a")
+    world.feed(5)
+    first, second = world.hubs
+    world.history.recreate(LIFE_MS + NEXT_LIFE_MS)
+    first.begin(world.history.life_ms, 0, world.history.life_ms)
+    for _ in range(3):
+        world.publish("a")
+    client = Client("a")
+    client.last_id = str(world.history.events[1].id)
+    world.clients = [client]
+    world.connect(client, instance=1)
+    await asyncio.sleep(0)
+    second.begin(world.history.life_ms, 0, world.history.life_ms)
+    await world.settle()
+    assert client.resets == 0
+    assert client.ids == [str(world.history.events[2].id)]
+
+
 async def test_a_stream_recreated_while_an_id_is_looked_up_is_told() -> None:
     world = World()
     for _ in range(3):
