@@ -23,7 +23,6 @@ from prometheus_client import CollectorRegistry, disable_created_metrics
 from config.settings import Settings
 from sql.migrations import MigrationError, PostgresMigrations
 from stream_api.auth import Authenticator
-from stream_api.bulk import BulkClient
 from stream_api.cluster import Cluster
 from stream_api.cohort_api import CohortApi
 from stream_api.connection import Ending
@@ -62,7 +61,7 @@ class Sidecar:
         self.http_metrics = HttpMetrics(self.registry)
         self.nats = NatsClient()
         # Of its own, so that a backlog on its way to the sink does not stand before live events.
-        self.sink_nats = BulkClient()
+        self.sink_nats = NatsClient()
         self.platform = Platform(settings)
         self.warehouse = Warehouse(settings) if settings.clickhouse_enabled else None
         self.hub = Hub(
