@@ -7,10 +7,11 @@ value counts as unset. Names of variables are the field names in upper case.
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Self
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from dotenv import dotenv_values
 from pydantic import (
@@ -37,6 +38,8 @@ SECRET_VARIABLES = frozenset(
         "DATABASE_URL",
         "REDIS_URL",
         "ALERT_WEBHOOK_URL",
+        # Not meant to hold any, but a mistaken s3://KEY:SECRET@… is not to be repeated.
+        "BACKUP_TARGET",
     }
 )
 
@@ -124,6 +127,26 @@ class Settings(BaseModel):
             parts = urlsplit(part)
             if parts.scheme not in schemes or not parts.netloc:
                 raise ValueError(f"not a URL that begins with {' or '.join(schemes)}://HOST")
+        return value
+
+    @field_validator("backup_target")
+    @classmethod
+    def _target_is_a_disk_or_a_bucket(cls, value: str) -> str:
+        if not value.startswith("s3://"):
+            if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]*", value):
+                return value
+            raise ValueError("neither a disk of the ClickHouse server nor s3://BUCKET/PREFIX")
+        parts = urlsplit(value)
+        if "@" in parts.netloc:
+            raise ValueError("credentials stand in AWS_ACCESS_KEY_ID and _SECRET_ACCESS_KEY")
+        options = parse_qs(parts.query, keep_blank_values=True)
+        endpoint = options.get("endpoint", ["https://aws"])[-1]
+        if not parts.netloc or parts.fragment or not options.keys() <= {"endpoint", "region"}:
+            raise ValueError(
+                "write s3://BUCKET/PREFIX, then ?endpoint=https://HOST or ?region=NAME"
+            )
+        if urlsplit(endpoint).scheme not in {"http", "https"} or "@" in endpoint:
+            raise ValueError("endpoint is not http(s)://HOST[:PORT]")
         return value
 
     @field_validator("allowed_origins")
