@@ -1,4 +1,4 @@
-"""`analytics backup`, `backups` and `restore`: both databases, by the functions that Dagster runs."""
+"""`analytics backup`, `backups` and `restore`: by the same functions that Dagster runs."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import typer
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
+from cli.migrate import run_migrations
 from cli.refusal import Refused, one_line
 from cli.servers import connect_postgres, read_settings, refuse_clickhouse
 from config import Settings
@@ -28,7 +29,7 @@ from pipelines.defs.backups.record import Backup, Kind
 from pipelines.defs.backups.restore import restore as restore_by_plan
 from pipelines.defs.backups.restore_plan import RestoreRefusedError, make_plan
 from pipelines.defs.backups.target import TargetError, open_target
-from sql.migrations import PostgresMigrations
+from sql.migrations import MigrationError
 
 STATEMENT_SECONDS = 6 * 3600
 MIB = 1 << 20
@@ -150,7 +151,7 @@ def restore(
     """Restore a backup. The plan is shown first; a failure leaves everything as it is."""
     days: list[date] = [one.date() for one in day or ()]
     now = datetime.now(UTC)
-    with _servers() as (settings, pg, ch):
+    with _servers(migrated=True) as (settings, pg, ch):
         half: Literal["clickhouse", "postgres"] | None = only.value if only else None
         plan = make_plan(
             pg,
@@ -187,24 +188,26 @@ def restore(
 
 
 @contextlib.contextmanager
-def _servers() -> Iterator[tuple[Settings, psycopg.Connection, Client]]:
-    """Settings and both servers; what goes wrong with a backup is refused in one line."""
+def _servers(*, migrated: bool = False) -> Iterator[tuple[Settings, psycopg.Connection, Client]]:
+    """Settings and both servers; what goes wrong with a backup is refused in one line.
+
+    `migrated` applies what is missing first: servers that lost everything have neither the
+    catalogue, which manifests are read into, nor the warehouse's database.
+    """
     settings = read_settings()
     if not settings.clickhouse_enabled:
         raise Refused("CLICKHOUSE_ENABLED is false: there is no warehouse to back up or restore")
     try:
+        if migrated:
+            run_migrations(settings, dry_run=False)
         with (
             connect_postgres(settings) as pg,
             Databases(lambda: settings).clickhouse(timeout_seconds=STATEMENT_SECONDS) as ch,
         ):
-            migrations = PostgresMigrations(pg)
-            with migrations.lock():
-                # A server that lost everything has no catalogue to read manifests into.
-                migrations.apply()
             yield settings, pg, ch
     except (
         *(BackupsBusyError, NoBackupError, RestoreRefusedError),
-        *(TargetError, PlatformError, FileNotFoundError),
+        *(TargetError, PlatformError, FileNotFoundError, MigrationError),
     ) as error:
         raise Refused(str(error)) from None
     except ClickHouseError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import date, timedelta
 
 import psycopg
@@ -11,7 +12,7 @@ from pipelines.defs.backups import catalogue
 from pipelines.defs.backups.record import Kind
 from pipelines.defs.backups.restore_plan import RestoreRefusedError
 from pipelines.defs.cohorts.sync import sync_cohorts
-from sql.migrations import PostgresMigrations
+from sql.migrations import ClickHouseMigrations, PostgresMigrations
 from tests.live.backups.conftest import DAY, NOW, World
 from tests.live.backups.test_backup import damage
 from tests.live.conftest import Backend
@@ -136,6 +137,8 @@ def test_both_databases_lost_come_back_from_the_folder_of_backups_alone(
         maintenance.execute(f"CREATE DATABASE {name}")
     world.pg = psycopg.connect(world.settings.database_url.get_secret_value(), autocommit=True)
     PostgresMigrations(world.pg).apply()
+    with contextlib.closing(backend.clickhouse_client()) as client:
+        ClickHouseMigrations(client, name).apply()
     done = world.restore(NOW + 2 * DAY)
     assert done.backup_id == last.backup_id
     assert world.events() == BEFORE | {"2026-11-01": 100}
