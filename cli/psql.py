@@ -13,9 +13,10 @@ from pipelines.postgres_programs import connection_variables, find_program
 
 def psql(context: typer.Context) -> None:
     """Run psql with the settings' connection; all arguments are passed on, for example -c SQL."""
+    url = read_settings().database_url.get_secret_value()
     try:
         program = find_program("psql")
-        variables = connection_variables(read_settings().database_url.get_secret_value())
+        variables = connection_variables(url)
     except (FileNotFoundError, ValueError) as error:
         raise Refused(str(error)) from None
     os.execve(program, [program, *context.args], os.environ | variables)  # noqa: S606 (no shell wanted)

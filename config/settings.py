@@ -38,8 +38,6 @@ SECRET_VARIABLES = frozenset(
         "DATABASE_URL",
         "REDIS_URL",
         "ALERT_WEBHOOK_URL",
-        # Not meant to hold any, but a mistaken s3://KEY:SECRET@… is not to be repeated.
-        "BACKUP_TARGET",
     }
 )
 
@@ -226,5 +224,8 @@ def _one_line(item: ErrorDetails, values: Mapping[str, str]) -> str:
     if not item["loc"]:
         return message
     name = str(item["loc"][0]).upper()
-    shown = "" if name in SECRET_VARIABLES else f" (got {values.get(name, '')!r})"
+    # BACKUP_TARGET is to hold no key; a mistaken s3://KEY:SECRET@… is not repeated all the same.
+    shown = (
+        "" if name in SECRET_VARIABLES | {"BACKUP_TARGET"} else f" (got {values.get(name, '')!r})"
+    )
     return f"{name}: {message}{shown}"
