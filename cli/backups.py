@@ -191,15 +191,17 @@ def restore(
 def _servers(*, migrated: bool = False) -> Iterator[tuple[Settings, psycopg.Connection, Client]]:
     """Settings and both servers; what goes wrong with a backup is refused in one line.
 
-    `migrated` applies what is missing first: servers that lost everything have neither the
-    catalogue, which manifests are read into, nor the warehouse's database.
+    `migrated` makes the schemas on a server that lost everything: it has neither the catalogue,
+    which manifests are read into, nor the warehouse's database.
     """
     settings = read_settings()
     if not settings.clickhouse_enabled:
         raise Refused("CLICKHOUSE_ENABLED is false: there is no warehouse to back up or restore")
     try:
         if migrated:
-            run_migrations(settings, dry_run=False)
+            waiting = run_migrations(settings, dry_run=True).values()
+            if any(one.version == 1 for migrations in waiting for one in migrations):
+                run_migrations(settings, dry_run=False)
         with (
             connect_postgres(settings) as pg,
             Databases(lambda: settings).clickhouse(timeout_seconds=STATEMENT_SECONDS) as ch,

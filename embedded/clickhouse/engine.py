@@ -47,7 +47,8 @@ class Engine:
         `backups` is the folder of the disk of that name, `folder/backups` by default.
         """
         backups = backups or folder / "backups"
-        backups.mkdir(parents=True, exist_ok=True)
+        # Closed to other users: what is in it is a copy of everything.
+        backups.mkdir(mode=0o700, parents=True, exist_ok=True)
         template = Template(Path(__file__).with_name("config.xml").read_text())
         self._spool = folder / "spool"
         # What a killed process left of inserts that nobody was told had succeeded.

@@ -20,7 +20,17 @@ def carry_over(old: psycopg.Connection, restored: psycopg.Connection) -> None:
         catalogue.write(restored, backup)
 
 
-def after_restore(pg: psycopg.Connection, ch: Client) -> None:
-    """Do again what was done since the backup and has to hold: called at the end of every restore,
-    with the connections to the databases that were restored into.
+def after_restore(
+    in_use: psycopg.Connection,
+    ch: Client,
+    warehouse_database: str | None,
+    platform_database: str | None,
+) -> None:
+    """Do again what was done since the backup and has to hold: the end of every restore.
+
+    Args:
+        in_use: the platform database in use, which knows what was done; after a restore in place it
+            is the restored one, with what `carry_over` brought into it.
+        warehouse_database: the database of ClickHouse that was restored into, whole or in part.
+        platform_database: the same in Postgres, on the server of `in_use`.
     """

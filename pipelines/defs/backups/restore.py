@@ -53,6 +53,7 @@ def restore(ch: Client, settings: Settings, plan: RestorePlan, now: datetime) ->
         cleaning.enter_context(catalogue.backups_lock(lock))
         if plan.beside:
             rows = _beside(ch, url, target, plan)
+            after_restore(lock, ch, plan.database, plan.platform_database)
             return Restored(plan.backup.backup_id, rows, time.monotonic() - began)
         rows = 0
         if plan.database is not None:
@@ -72,7 +73,7 @@ def restore(ch: Client, settings: Settings, plan: RestorePlan, now: datetime) ->
         ClickHouseMigrations(ch, plan.database).apply()
         bridge.connect_postgres(ch, plan.database, url)
     with psycopg.connect(url, autocommit=True) as pg:
-        after_restore(pg, ch)
+        after_restore(pg, ch, plan.database, plan.platform_database)
     return Restored(plan.backup.backup_id, rows, time.monotonic() - began)
 
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 from datetime import date, timedelta
 
 import psycopg
 import pytest
+from typer.testing import CliRunner
 
+from cli.__main__ import app
 from pipelines.defs.backups import catalogue
 from pipelines.defs.backups.record import Kind
 from pipelines.defs.backups.restore_plan import RestoreRefusedError
 from pipelines.defs.cohorts.sync import sync_cohorts
-from sql.migrations import ClickHouseMigrations, PostgresMigrations
 from tests.live.backups.conftest import DAY, NOW, World
 from tests.live.backups.test_backup import damage
 from tests.live.conftest import Backend
@@ -123,8 +123,8 @@ def test_a_restore_that_fails_leaves_everything_as_it_was(world: World, pattern:
     assert left.result_rows == []
 
 
-def test_both_databases_lost_come_back_from_the_folder_of_backups_alone(
-    world: World, backend: Backend
+def test_both_databases_lost_come_back_by_one_command_from_the_backups_alone(
+    world: World, backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.take(Kind.FULL)
     world.publish(date(2026, 11, 1), range(5000, 5100))
@@ -135,12 +135,14 @@ def test_both_databases_lost_come_back_from_the_folder_of_backups_alone(
     with backend.connect() as maintenance:
         maintenance.execute(f"DROP DATABASE {name} WITH (FORCE)")
         maintenance.execute(f"CREATE DATABASE {name}")
-    world.pg = psycopg.connect(world.settings.database_url.get_secret_value(), autocommit=True)
-    PostgresMigrations(world.pg).apply()
-    with contextlib.closing(backend.clickhouse_client()) as client:
-        ClickHouseMigrations(client, name).apply()
-    done = world.restore(NOW + 2 * DAY)
-    assert done.backup_id == last.backup_id
+    url = world.settings.database_url.get_secret_value()
+    monkeypatch.setenv("DATABASE_URL", url)
+    monkeypatch.setenv("CLICKHOUSE_HOST", world.settings.clickhouse_host)
+    monkeypatch.setenv("CLICKHOUSE_PORT", str(world.settings.clickhouse_port))
+    monkeypatch.setenv("CLICKHOUSE_DATABASE", name)
+    done = CliRunner().invoke(app, ["restore", "--yes"], catch_exceptions=False)
+    assert f"restored {last.backup_id}" in done.stdout
+    world.pg = psycopg.connect(url, autocommit=True)
     assert world.events() == BEFORE | {"2026-11-01": 100}
     assert world.companies() == {"one", "two"}
     [(views,)] = world.ch.query(
