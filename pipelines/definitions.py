@@ -1,5 +1,6 @@
 """Table of contents: every flow, and what all of them share.
 
+backups: of both databases every night, and the drill that restores one; every Sunday.
 cohorts: memberships by filters, cohorts and members in ClickHouse; seconds after a change.
 dead_letters: how many wait for a decision, watched every minute.
 materialized_views: the four dashboards of Postgres; every 5 minutes.
@@ -10,6 +11,7 @@ reconciliation: each closed hour of the stream against what is stored of it, and
 import dagster as dg
 
 from pipelines.databases import Databases
+from pipelines.defs.backups import definitions as backups
 from pipelines.defs.cohorts import definitions as cohorts
 from pipelines.defs.dead_letters import definitions as dead_letters
 from pipelines.defs.materialized_views import definitions as materialized_views
@@ -18,6 +20,7 @@ from pipelines.defs.reconciliation import definitions as reconciliation
 from pipelines.event_stream import EventStreams
 
 defs = dg.Definitions.merge(
+    backups.flow,
     cohorts.flow,
     dead_letters.flow,
     materialized_views.flow,

@@ -23,6 +23,8 @@ ASSETS = {
     "language_group_performance_mv",
     "journey_stage_distribution_mv",
     "reconciliations",
+    "backups",
+    "restore_drills",
 }
 
 
@@ -47,7 +49,9 @@ def test_the_definitions_are_loadable_as_a_whole() -> None:
 )
 def test_every_asset_explains_itself(spec: dg.AssetSpec) -> None:
     assert spec.description
-    assert spec.group_name in {"cohorts", "materialized_views", "partitions", "reconciliation"}
+    assert spec.group_name in {
+        *("cohorts", "materialized_views", "partitions", "reconciliation", "backups")
+    }
     assert spec.owners
     assert spec.kinds
     assert list(spec.deps)
@@ -72,6 +76,9 @@ def test_every_step_is_in_a_pool_so_that_runs_of_a_flow_never_overlap() -> None:
         "take_stock_of_events": {"events_partitions"},
         "reconcile_events": {"reconciliation"},
         "repair_missing_events": {"reconciliation"},
+        "back_up_incremental": {"backups"},
+        "back_up_full": {"backups"},
+        "drill_restore": {"backups"},
     }
 
 
