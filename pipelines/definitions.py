@@ -1,5 +1,6 @@
 """Table of contents: every flow, and what all of them share.
 
+alerts: what is wrong anywhere, told to a webhook; looked for every 30 seconds.
 cohorts: memberships by filters, cohorts and members in ClickHouse; seconds after a change.
 dead_letters: how many wait for a decision, watched every minute.
 materialized_views: the four dashboards of Postgres; every 5 minutes.
@@ -9,7 +10,8 @@ reconciliation: each closed hour of the stream against what is stored of it, and
 
 import dagster as dg
 
-from pipelines.databases import Databases
+from pipelines.databases import Databases, environment_settings
+from pipelines.defs.alerts import definitions as alerts
 from pipelines.defs.cohorts import definitions as cohorts
 from pipelines.defs.dead_letters import definitions as dead_letters
 from pipelines.defs.materialized_views import definitions as materialized_views
@@ -18,13 +20,18 @@ from pipelines.defs.reconciliation import definitions as reconciliation
 from pipelines.event_stream import EventStreams
 
 defs = dg.Definitions.merge(
+    alerts.flow,
     cohorts.flow,
     dead_letters.flow,
     materialized_views.flow,
     partitions.flow,
     reconciliation.flow,
     dg.Definitions(
-        resources={"databases": Databases(), "event_streams": EventStreams()},
+        resources={
+            "databases": Databases(),
+            "event_streams": EventStreams(),
+            "read_settings": environment_settings,
+        },
         # A process a step would cost seconds a step; the work of the flows is in the databases.
         executor=dg.in_process_executor,
     ),
