@@ -3,7 +3,8 @@
 alerts: what is wrong anywhere, told to a webhook; looked for every 30 seconds.
 cohorts: memberships by filters, cohorts and members in ClickHouse; seconds after a change.
 dead_letters: how many wait for a decision, watched every minute.
-materialized_views: the four dashboards of Postgres; every 5 minutes.
+instance: old runs are deleted from Dagster's own storage; every night.
+materialized_views: the four dashboards of Postgres; every 5 minutes or by a cadence of their own.
 partitions: stock of each day of `events`; every hour, and by backfill.
 reconciliation: each closed hour of the stream against what is stored of it, and its repair.
 """
@@ -14,6 +15,7 @@ from pipelines.databases import Databases, environment_settings
 from pipelines.defs.alerts import definitions as alerts
 from pipelines.defs.cohorts import definitions as cohorts
 from pipelines.defs.dead_letters import definitions as dead_letters
+from pipelines.defs.instance import definitions as instance
 from pipelines.defs.materialized_views import definitions as materialized_views
 from pipelines.defs.partitions import definitions as partitions
 from pipelines.defs.reconciliation import definitions as reconciliation
@@ -23,6 +25,7 @@ defs = dg.Definitions.merge(
     alerts.flow,
     cohorts.flow,
     dead_letters.flow,
+    instance.flow,
     materialized_views.flow,
     partitions.flow,
     reconciliation.flow,
