@@ -7,6 +7,7 @@ instance: old runs are deleted from Dagster's own storage; every night.
 materialized_views: the four dashboards of Postgres; every 5 minutes or by a cadence of their own.
 partitions: stock of each day of `events`; every hour, and by backfill.
 reconciliation: each closed hour of the stream against what is stored of it, and its repair.
+warehouse: tables and views of ClickHouse that no run makes.
 """
 
 import dagster as dg
@@ -19,6 +20,7 @@ from pipelines.defs.instance import definitions as instance
 from pipelines.defs.materialized_views import definitions as materialized_views
 from pipelines.defs.partitions import definitions as partitions
 from pipelines.defs.reconciliation import definitions as reconciliation
+from pipelines.defs.warehouse import definitions as warehouse
 from pipelines.event_stream import EventStreams
 
 defs = dg.Definitions.merge(
@@ -29,6 +31,7 @@ defs = dg.Definitions.merge(
     materialized_views.flow,
     partitions.flow,
     reconciliation.flow,
+    warehouse.flow,
     dg.Definitions(
         resources={
             "databases": Databases(),

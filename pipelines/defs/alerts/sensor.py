@@ -76,6 +76,7 @@ def alerts_sensor(
         return dg.SkipReason("the migrations are not applied yet")
     for name, error in tick.unchecked.items():
         context.log.error(f"{name} could not be checked: {error}")
+    context.log.info(tick.summary)
     return dg.SensorResult(skip_reason=tick.summary, cursor=watch.cursor)
 
 
@@ -94,7 +95,7 @@ class SidecarWatch:
     def look(self) -> Iterator[Condition]:
         """Take a sample, judge them all."""
         try:
-            newest = sidecar.read_sample(self._address, time.time())
+            newest = sidecar.read_sample(self._address, round(time.time()))
         except httpx.HTTPError as error:
             yield sidecar.away(self._address, error)
             return

@@ -84,7 +84,8 @@ def judge(comparison: Comparison) -> dg.AssetCheckResult:
         "pending": f"{total.pending} events wait for the sink; the hour is checked again",
         "balanced": f"{total.streamed} messages, each stored or put aside",
         "unbalanced": f"missing {total.missing} {total.missing_seqs}, "
-        f"duplicates {total.duplicates}, unexpected {total.unexpected} {total.unexpected_ids}",
+        f"duplicates {total.duplicates}, unexpected {total.unexpected} {total.unexpected_ids}; "
+        "the job repair_missing_events stores what is missing",
     }[comparison.state]
     unbalanced = comparison.state == "unbalanced"
     return dg.AssetCheckResult(

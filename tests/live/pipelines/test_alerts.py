@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ import pytest
 from clickhouse_connect.driver.client import Client
 from pydantic import SecretStr
 
+from cli.__main__ import main
 from config import Settings
 from config.names import EVENT_SUBJECTS, EVENTS_STREAM, SINK_CONSUMER
 from pipelines.databases import Databases
@@ -275,6 +277,35 @@ def test_what_cannot_be_asked_is_an_error_of_its_own_and_resolves_nothing(
         ("resolved", "unchecked/stream"),
     }
     assert SECRET not in str(ended)
+
+
+def test_the_command_line_lists_what_is_open_the_worst_first(
+    pg: psycopg.Connection,
+    settings: Settings,
+    receiver: HttpReceiver,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", settings.database_url.get_secret_value())
+
+    def listed(*options: str) -> str:
+        with contextlib.suppress(SystemExit):
+            main(["alert", "list", *options])
+        return capsys.readouterr().out
+
+    assert listed() == "no open alerts\n"
+    wrong = [
+        Condition("run/a", Severity.WARNING, "a is wrong", "alert-run"),
+        Condition("run/b", Severity.CRITICAL, "b is wrong", "alert-run"),
+    ]
+    evaluate(pg, {"run": lambda: wrong}, Webhook(receiver.url), str, datetime.now(UTC))
+    lines = listed().splitlines()
+    assert [line.split(",")[0] for line in lines] == [
+        "[critical] b is wrong",
+        "[warning] a is wrong",
+    ]
+    [worst, _] = json.loads(listed("--json"))["alerts"]
+    assert (worst["key"], worst["sends"]) == ("run/b", 1)
 
 
 def test_a_stale_view_is_named_with_its_age_by_its_own_cadence(pg: psycopg.Connection) -> None:

@@ -33,6 +33,7 @@ FLOWS = {
     "materialized_views",
     "partitions",
     "reconciliation",
+    "warehouse",
 }
 
 
@@ -121,7 +122,9 @@ def test_what_an_operator_starts_by_hand_has_a_job() -> None:
         "purge_old_runs",
     } <= set(jobs)
     # What they are for stands in their config already, so that launching them as they are is right.
-    assert jobs["repair_missing_events"].run_config == {
+    hours = jobs["repair_missing_events"].partitioned_config
+    assert hours is not None
+    assert hours.get_run_config_for_partition_key("2026-01-01-00:00") == {
         "ops": {"reconciliations": {"config": {"repair": True}}}
     }
     assert jobs["repair_cohort_parity"].run_config == {
