@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import typer
 
-from cli import backups, dlq
+from cli import alert, backups, dlq
 from cli.import_history import import_history
 from cli.migrate import migrate
 from cli.psql import psql
@@ -50,6 +50,7 @@ app.add_typer(dlq.app)
 app.command()(backups.backup)
 app.add_typer(backups.app)
 app.command()(backups.restore)
+app.add_typer(alert.app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

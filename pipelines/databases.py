@@ -29,10 +29,14 @@ def environment_settings() -> Settings:
     return load_settings(os.environ)
 
 
+# Typed as a resource of its own for what needs more than a connection.
+SettingsReader = Callable[[], Settings]
+
+
 class Databases:
     """Opens connections by settings that are read at each opening."""
 
-    def __init__(self, read_settings: Callable[[], Settings] = environment_settings) -> None:
+    def __init__(self, read_settings: SettingsReader = environment_settings) -> None:
         self._read_settings = read_settings
 
     @property

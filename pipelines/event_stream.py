@@ -7,6 +7,7 @@ the server hears nothing of us, which it tolerates for minutes.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,6 +41,18 @@ class StreamState:
     max_age_ms: int
 
 
+@dataclass(frozen=True)
+class SinkLag:
+    """Events that the sink has not acknowledged, and the age of the oldest of them in seconds.
+
+    `window_seconds` is the replay window, 0 for one without end: what is older is gone.
+    """
+
+    events: int
+    seconds: float
+    window_seconds: float
+
+
 class EventStream:
     """Reads of `ANALYTICS_EVENTS`.
 
@@ -71,6 +84,30 @@ class EventStream:
         except NotFoundError:
             return 0
         return info.ack_floor.stream_seq if info.ack_floor else 0
+
+    def sink_lag(self) -> SinkLag | None:
+        """How far the sink is behind; None when its consumer does not exist.
+
+        Raises:
+            nats.js.errors.NotFoundError: the stream does not exist.
+        """
+        state = self.state()
+        try:
+            info = self._runner.run(self._js.consumer_info(EVENTS_STREAM, SINK_CONSUMER))
+        except NotFoundError:
+            return None
+        waiting = (info.num_pending or 0) + (info.num_ack_pending or 0)
+        window = state.max_age_ms / 1000
+        floor = info.ack_floor.stream_seq if info.ack_floor else 0
+        start = max(floor + 1, state.first_seq)
+        if not waiting or start >= state.next_seq:
+            return SinkLag(0, 0.0, window)
+        batch = self._runner.run(
+            read_batch(self._nats, EVENTS_STREAM, start, state.next_seq - 1, 1)
+        )
+        if not batch.messages:
+            return SinkLag(waiting, 0.0, window)
+        return SinkLag(waiting, max(0.0, time.time() - batch.messages[0].ms / 1000), window)
 
     def first_sequence_since(self, ms: int) -> int | None:
         """Sequence of the first message of that time or later; None when there is none yet."""

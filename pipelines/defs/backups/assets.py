@@ -58,6 +58,7 @@ class DrillConfig(dg.Config):
     group_name=GROUP,
     owners=OWNERS,
     kinds={"clickhouse", "postgres"},
+    metadata={"dagster/table_name": "teei_platform.public.backups"},
     freshness_policy=dg.FreshnessPolicy.time_window(
         fail_window=timedelta(hours=49), warn_window=timedelta(hours=26)
     ),

@@ -4,10 +4,13 @@ from datetime import date
 
 import dagster as dg
 
+from config.names import EVENT_SUBJECTS
 from pipelines.databases import Databases
 from pipelines.defs.partitions.events_day import read_events_day
+from pipelines.transient import repeated_if_transient
 
 GROUP = "partitions"
+OWNERS = ["team:analytics"]
 # Events are kept 90 days by default, so this reaches back past anything a warehouse still has; the
 # day that is still filling counts as a partition too.
 EVENT_DAYS = dg.DailyPartitionsDefinition(start_date="2025-01-01", end_offset=1)
@@ -19,7 +22,9 @@ event_stream = dg.AssetSpec(
     description="Stream ANALYTICS_EVENTS: what producers published in the last 24 hours. The "
     "sidecar's sink stores it.",
     group_name=GROUP,
+    owners=OWNERS,
     kinds={"nats"},
+    metadata={"window": "24 hours", "subjects": ", ".join(EVENT_SUBJECTS)},
 )
 
 
@@ -32,12 +37,13 @@ event_stream = dg.AssetSpec(
     "sink; materialising a day takes stock of it: events, companies, rows and bytes on disk, "
     "parts, first and last stream sequence. A day without events is a day with 0 rows.",
     group_name=GROUP,
-    owners=["team:analytics"],
+    owners=OWNERS,
     kinds={"clickhouse"},
+    metadata={"dagster/table_name": "teei_analytics.events"},
     pool="events_partitions",
 )
 def events(context: dg.AssetExecutionContext, databases: dg.ResourceParam[Databases]) -> None:
-    with databases.clickhouse() as ch:
+    with repeated_if_transient(), databases.clickhouse() as ch:
         for key in context.partition_keys:
             day = read_events_day(ch, date.fromisoformat(key))
             sequences = {
