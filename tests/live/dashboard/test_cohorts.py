@@ -1,4 +1,4 @@
-"""Stored figures on the page: cohorts with intervals, a warehouse that is away, and axe on it all."""
+"""Stored figures on the page: intervals of cohorts, a warehouse that is away, and axe."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from playwright.async_api import Page, expect
 from config.settings import Settings
 from embedded.child import start_together
 from tests.live.api import post
-from tests.live.conftest import Backend, own_settings, running_nats, temporary_folder
+from tests.live.conftest import Backend, temporary_folder
 from tests.live.dashboard.conftest import COMPANY, expect_events, open_live
 from tests.live.producer import Producer
 from tests.live.sidecar import SidecarProcess
@@ -36,13 +36,6 @@ RUN_AXE = """async (values) => {
   const { violations } = await axe.run(document, { runOnly: { type: "tag", values } });
   return violations.map(({ id, nodes }) => [id, ...nodes.map(({ target }) => target.join(" "))]);
 }"""
-
-
-@pytest.fixture(scope="module")
-def stored(backend: Backend) -> Iterator[Settings]:
-    """Settings of one system for this module."""
-    with running_nats() as nats, own_settings(backend, nats.url) as settings:
-        yield settings
 
 
 @pytest.fixture
@@ -122,8 +115,8 @@ async def compare(sidecar: SidecarProcess, page: Page) -> dict[str, Any]:
 
 
 def written(interval: list[float] | None) -> str:
-    text = "–" if interval is None else " to ".join(f"{end:.2f}" for end in interval)
-    return text.replace("-", "−")
+    text = "\u2013" if interval is None else " to ".join(f"{end:.2f}" for end in interval)
+    return text.replace("-", "\u2212")
 
 
 async def test_cohorts_stand_with_the_intervals_of_the_api(
@@ -139,7 +132,7 @@ async def test_cohorts_stand_with_the_intervals_of_the_api(
         f"{c['value']:.2f}" for c in expected
     ]
     assert await rows.locator(".people").all_text_contents() == ["9", "8", "3"]
-    assert await rows.locator(".rank").all_text_contents() == ["1", "2", "–"]
+    assert await rows.locator(".rank").all_text_contents() == ["1", "2", "\u2013"]
     assert await page.locator(".ranking .badge").all_text_contents() == ["small sample"]
     # Drawn to scale: ends and mean of a cohort are where its numbers are between two ticks.
     for row, cohort in zip(await rows.all(), expected, strict=True):
@@ -204,11 +197,14 @@ async def test_a_warehouse_that_is_away_is_said_and_the_page_recovers(
         await producer.publish(metricName="during", value=5)
         await expect(page.locator('.card[data-metric="during"]')).to_be_visible()
         await expect(outage).to_contain_text("Stored figures are")
-        await expect(page.locator("#cohorts [data-part=message]")).to_contain_text("can’t be read")
+        await expect(page.locator("#cohorts [data-part=message]")).to_contain_text(
+            "be read just now"
+        )
         # The last figures stay.
         await expect(page.locator(".ranking tbody tr").first).to_be_visible()
     finally:
-        await asyncio.to_thread(start_together, [backend.clickhouse_process])
+        # In this thread: a child dies with the thread that started it.
+        start_together([backend.clickhouse_process])
     await expect(outage).to_be_hidden()
     await expect(page.locator("#lag")).to_have_text("0 s")
     await expect(page.locator("#cohorts [data-part=message]")).to_be_hidden()

@@ -1,4 +1,4 @@
-"""Signing in: by a token that is never in an address, by a cookie, as an admin, and for how long."""
+"""Signing in: by a token that is never in an address, by a cookie, and for how long."""
 
 from __future__ import annotations
 
@@ -19,9 +19,15 @@ from tests.live.sidecar import SidecarProcess
 
 
 @pytest.fixture
-def guarded(settings: Settings) -> Iterator[SidecarProcess]:
+def nats_url(stored: Settings) -> str:
+    """The module's NATS server, for the producer."""
+    return stored.nats_url.get_secret_value()
+
+
+@pytest.fixture(scope="module")
+def guarded(stored: Settings) -> Iterator[SidecarProcess]:
     """A sidecar with authentication on."""
-    process = SidecarProcess(settings, CLICKHOUSE_ENABLED="false", JWT_SECRET=SECRET)
+    process = SidecarProcess(stored, CLICKHOUSE_ENABLED="false", JWT_SECRET=SECRET)
     process.start()
     try:
         yield process
