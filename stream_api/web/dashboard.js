@@ -30,7 +30,7 @@ const byId = (id) => document.getElementById(id);
 const integer = new Intl.NumberFormat("en");
 const session = new Session();
 const grid = new MetricGrid(byId("cards"), byId("card-template"));
-const feed = new EventFeed(byId("feed"), byId("item-template"));
+const feed = new EventFeed(byId("feed-items"), byId("item-template"));
 const cohorts = new CohortPanel(byId("cohorts"), session);
 const signIn = new SignIn(document, session, onSession);
 
@@ -180,7 +180,7 @@ function draw() {
 
   byId("empty").hidden = grid.size > 0;
   byId("chips").hidden = client !== null;
-  byId("feed-empty").hidden = byId("feed").childElementCount > 0;
+  byId("feed-empty").hidden = byId("feed-items").childElementCount > 0;
   byId("more").hidden = !grid.hasMore;
   write("empty-text", describeEmpty());
 }
