@@ -23,7 +23,7 @@ from stream_api.warehouse import Warehouse
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 2.0
-# A warehouse that takes a question and says nothing is away as well; its own timeout is for queries.
+# A warehouse that takes a question and says nothing is away too; its own timeout is for queries.
 PING_SECONDS = 5.0
 
 
