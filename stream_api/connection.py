@@ -28,6 +28,7 @@ class Ending(StrEnum):
     DRAIN = "drain"
     LIFETIME = "lifetime"
     SWITCHED_OFF = "switched_off"
+    POLLED = "polled"
 
 
 class ResetReason(StrEnum):
