@@ -36,6 +36,11 @@ class Databases:
         self._read_settings = read_settings
 
     @property
+    def settings(self) -> Settings:
+        """The settings as they are now."""
+        return self._read_settings()
+
+    @property
     def warehouse_enabled(self) -> bool:
         """False when `CLICKHOUSE_ENABLED` switches the warehouse half off."""
         return self._read_settings().clickhouse_enabled

@@ -7,16 +7,18 @@ the server hears nothing of us, which it tolerates for minutes.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import nats
 from nats.aio.client import Client as Nats
-from nats.js.errors import NotFoundError
+from nats.js.errors import APIError, KeyNotFoundError, NoKeysError, NotFoundError
 
 from config import Settings
-from config.names import EVENTS_STREAM, SINK_CONSUMER
+from config.names import ERASURES_BUCKET, EVENTS_STREAM, SINK_CONSUMER
 from events.dead_letters import publish_dead_letter
 from events.rows import DeadLetter
 from events.stream_range import StoredMessage, first_sequence_since, read_batch
@@ -24,6 +26,11 @@ from pipelines.databases import environment_settings
 
 BATCH_MESSAGES = 1000
 CONNECT_TIMEOUT_SECONDS = 10
+# Deletions that are under way at once: each overwrites its message on the server's disk.
+DELETIONS_AT_ONCE = 100
+SINK_POLL_SECONDS = 0.1
+# The server's words for a message that is not there: JSStreamMsgDeleteFailedF.
+NO_SUCH_MESSAGE = 10057
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,7 @@ class StreamState:
 
 
 class EventStream:
-    """Reads of `ANALYTICS_EVENTS`.
+    """Reads of `ANALYTICS_EVENTS`, and upkeep of the streams beside it.
 
     Every call raises nats.errors.Error, TimeoutError or StreamUnavailableError where the stream
     does not answer.
@@ -84,6 +91,104 @@ class EventStream:
             )
             yield batch.messages
             start = batch.complete_upto + 1
+
+    def age(self, name: str) -> int | None:
+        """Seconds that the stream `name` keeps messages, 0 for ever; None without the stream."""
+        try:
+            info = self._runner.run(self._js.stream_info(name))
+        except NotFoundError:
+            return None
+        return int(info.config.max_age or 0)
+
+    def change_age(self, name: str, seconds: int) -> None:
+        """Keep the messages of `name` for so long from now on."""
+        info = self._runner.run(self._js.stream_info(name))
+        self._runner.run(self._js.update_stream(info.config.evolve(max_age=seconds)))
+
+    def scan(self, name: str) -> Iterator[list[StoredMessage]]:
+        """All messages of the stream `name` up to the one that is its last now; none without it."""
+        try:
+            info = self._runner.run(self._js.stream_info(name))
+        except NotFoundError:
+            return
+        start, upto = max(1, info.state.first_seq), info.state.last_seq
+        while start <= upto:
+            batch = self._runner.run(read_batch(self._nats, name, start, upto, BATCH_MESSAGES))
+            yield batch.messages
+            start = batch.complete_upto + 1
+
+    def delete(self, name: str, seqs: Sequence[int]) -> int:
+        """Delete messages of the stream `name` and overwrite their bytes; returns how many.
+
+        One that is gone already is no error. Sequences of others stay as they are.
+        """
+        return self._runner.run(self._delete(name, seqs))
+
+    async def _delete(self, name: str, seqs: Sequence[int]) -> int:
+        async def delete_one(seq: int) -> bool:
+            try:
+                return await self._js.delete_msg(name, seq)
+            except NotFoundError:
+                return False
+            except APIError as error:
+                if error.err_code != NO_SUCH_MESSAGE:
+                    raise
+                return False
+
+        deleted = 0
+        for begin in range(0, len(seqs), DELETIONS_AT_ONCE):
+            some = seqs[begin : begin + DELETIONS_AT_ONCE]
+            deleted += sum(await asyncio.gather(*map(delete_one, some)))
+        return deleted
+
+    def wait_for_sink(self, seconds: float) -> bool:
+        """Wait until no sink holds a message that has been delivered by now.
+
+        What a sink holds it will write, though the message was deleted meanwhile. True as well
+        where no sink has ever been; False when `seconds` pass first.
+        """
+        try:
+            last = self.state().next_seq - 1
+        except NotFoundError:
+            return True
+        until = time.monotonic() + seconds
+        while True:
+            try:
+                info = self._runner.run(self._js.consumer_info(EVENTS_STREAM, SINK_CONSUMER))
+            except NotFoundError:
+                return True
+            if not info.num_ack_pending or (info.ack_floor and info.ack_floor.stream_seq >= last):
+                return True
+            if time.monotonic() >= until:
+                return False
+            self._runner.run(asyncio.sleep(SINK_POLL_SECONDS))
+
+    def keep_erasure(self, key: str, value: bytes) -> None:
+        """Put an entry of the ledger of erasures where no restore of a database reaches."""
+        self._runner.run(self._keep_erasure(key, value))
+
+    async def _keep_erasure(self, key: str, value: bytes) -> None:
+        try:
+            bucket = await self._js.key_value(ERASURES_BUCKET)
+        except NotFoundError:
+            bucket = await self._js.create_key_value(bucket=ERASURES_BUCKET)
+        await bucket.put(key, value)
+
+    def kept_erasures(self) -> list[bytes]:
+        """All entries that were put there."""
+        return self._runner.run(self._kept_erasures())
+
+    async def _kept_erasures(self) -> list[bytes]:
+        try:
+            bucket = await self._js.key_value(ERASURES_BUCKET)
+            keys = await bucket.keys()
+        except (NotFoundError, NoKeysError):
+            return []
+        values = []
+        for key in keys:
+            with contextlib.suppress(KeyNotFoundError):
+                values.append((await bucket.get(key)).value or b"")
+        return values
 
     def put_aside(self, letters: Sequence[DeadLetter]) -> list[int]:
         """Publish dead letters; returns their sequences in the stream of dead letters."""

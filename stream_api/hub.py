@@ -102,6 +102,16 @@ class Hub:
                     waiter.set_result(None)
             self._waiters = [w for w in self._waiters if not w[1].done()]
 
+    def forget(self, company_id: str) -> None:
+        """Drop what is kept in memory of a company's past; live streams go on.
+
+        Who resumes in it is served from the warehouse and the stream, out of which an erasure has
+        taken what must not be shown.
+        """
+        for channel in self.channels():
+            if company_id in companies_of(channel.company_id):
+                channel.forget(self.position.seq)
+
     async def reached(self, seq: int, timeout: float) -> bool:
         """Wait until the stream was read up to `seq`; False when `timeout` seconds pass first."""
         if self.position.seq >= seq:

@@ -23,6 +23,10 @@ ASSETS = {
     "language_group_performance_mv",
     "journey_stage_distribution_mv",
     "reconciliations",
+    "metrics_timeseries",
+    "retention_plan",
+    "partition_actions",
+    "erasures",
 }
 
 
@@ -47,7 +51,9 @@ def test_the_definitions_are_loadable_as_a_whole() -> None:
 )
 def test_every_asset_explains_itself(spec: dg.AssetSpec) -> None:
     assert spec.description
-    assert spec.group_name in {"cohorts", "materialized_views", "partitions", "reconciliation"}
+    assert spec.group_name in {
+        *("cohorts", "materialized_views", "partitions", "reconciliation", "retention"),
+    }
     assert spec.owners
     assert spec.kinds
     assert list(spec.deps)
