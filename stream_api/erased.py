@@ -1,7 +1,7 @@
 """Companies of which something was erased: their recent events must leave this instance's memory.
 
-The ledger in Postgres is read every few seconds and says it: no message that an instance could miss.
-One that starts later has an empty memory.
+The ledger in Postgres is read every few seconds and says it: there is no message that an instance
+could miss. One that starts later has an empty memory.
 """
 
 from __future__ import annotations

@@ -78,6 +78,11 @@ def test_every_step_is_in_a_pool_so_that_runs_of_a_flow_never_overlap() -> None:
         "take_stock_of_events": {"events_partitions"},
         "reconcile_events": {"reconciliation"},
         "repair_missing_events": {"reconciliation"},
+        "rebuild_metrics": {"events_partitions"},
+        "plan_retention": {"retention"},
+        "retention": {"retention"},
+        "erasure": {"retention"},
+        "reapply_erasures": {"retention"},
     }
 
 
