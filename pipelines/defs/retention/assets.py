@@ -1,13 +1,14 @@
 """`retention_plan` shows what is due, `partition_actions` does it, `erasures` is the ledger."""
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 from pydantic import Field
 
 from pipelines.databases import Databases
 from pipelines.defs.partitions.history import PartitionAction
+from pipelines.defs.retention import ledger
 from pipelines.defs.retention.apply import apply_retention
 from pipelines.defs.retention.erasure import (
     count_subject,
@@ -57,6 +58,11 @@ class ErasureConfig(dg.Config):
     )
     dry_run: bool = Field(
         default=True, description="Count what there is in each store, and delete nothing."
+    )
+    look_back_days: int = Field(
+        default=0,
+        description="Look whether anything is left of the erasures of so many days; 0 is of all. "
+        "Each one is a search through its company's events.",
     )
     reapply: bool = Field(
         default=False,
@@ -126,7 +132,7 @@ def partition_actions(
         left = plan
         if not config.dry_run:
             done = apply_retention(
-                *(pg, ch, plan, now, stream), run_id=context.run_id, say=context.log.info
+                *(pg, ch, plan, now, stream), run_id=context.run.run_id, say=context.log.info
             )
             left = plan_retention(pg, ch, now, stream)
     failed = [f"{one.table_name} {one.partition_id}" for one in done if one.outcome == "failed"]
@@ -212,16 +218,21 @@ def erasures(
                 erased = erase(
                     *(pg, ch, stream, subject, now),
                     requested_by=config.requested_by,
-                    run_id=context.run_id,
+                    run_id=context.run.run_id,
                     say=say,
                 )
                 counts, settled = erased.counts, erased.sink_settled
-        finds = verify_erasures(pg, ch, stream)
+        since = datetime.now(UTC) - timedelta(days=config.look_back_days)
+        entries = [
+            one for one in ledger.read(pg) if not config.look_back_days or one.erased_at >= since
+        ]
+        finds = verify_erasures(pg, ch, stream, entries)
     return dg.MaterializeResult(
         metadata={
             "dry_run": config.dry_run and not config.reapply,
             "rows": sum(counts.values()),
             "by_store": counts,
+            "verified": len(entries),
             "duration_seconds": round(time.monotonic() - began, 3),
         },
         check_results=[judge_erased(finds, sink_settled=settled)],

@@ -14,6 +14,7 @@ from pipelines.defs.retention.checks import (
 # Days end at midnight UTC; what is over by then goes in the hour with the least traffic of most.
 CRON = "35 2 * * *"
 ERASURES_CRON = "50 3 * * *"
+LOOK_BACK_DAYS = 35
 RUNTIME = {"dagster/max_runtime": "14400"}
 
 plan_job = dg.define_asset_job(
@@ -73,7 +74,8 @@ def retention_schedule(
     cron_schedule=ERASURES_CRON,
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Looks through all stores for what was erased.",
+    description="Looks through all stores for what was erased in the last 35 days; whatever brings "
+    "back older data is a restore, which applies the whole ledger.",
 )
 def verify_erasures_schedule(
     context: dg.ScheduleEvaluationContext, databases: dg.ResourceParam[Databases]
@@ -81,7 +83,10 @@ def verify_erasures_schedule(
     if not databases.warehouse_enabled:
         yield dg.SkipReason("CLICKHOUSE_ENABLED is false")
         return
-    yield dg.RunRequest(run_key=context.scheduled_execution_time.isoformat())
+    yield dg.RunRequest(
+        run_key=context.scheduled_execution_time.isoformat(),
+        run_config={"ops": {"erasures": {"config": {"look_back_days": LOOK_BACK_DAYS}}}},
+    )
 
 
 flow = dg.Definitions(
