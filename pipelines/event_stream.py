@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,22 +16,29 @@ from dataclasses import dataclass
 
 import nats
 from nats.aio.client import Client as Nats
-from nats.js.errors import APIError, KeyNotFoundError, NoKeysError, NotFoundError
+from nats.js.errors import KeyNotFoundError, NoKeysError, NotFoundError
 
 from config import Settings
 from config.names import ERASURES_BUCKET, EVENTS_STREAM, SINK_CONSUMER
 from events.dead_letters import publish_dead_letter
 from events.rows import DeadLetter
-from events.stream_range import StoredMessage, first_sequence_since, read_batch
+from events.stream_range import (
+    StoredMessage,
+    StreamUnavailableError,
+    first_sequence_since,
+    read_batch,
+)
 from pipelines.databases import environment_settings
 
 BATCH_MESSAGES = 1000
 CONNECT_TIMEOUT_SECONDS = 10
-# Deletions that are under way at once: each overwrites its message on the server's disk.
+# Deletions that are under way at once; 100 that overwrite take the server 2 s.
 DELETIONS_AT_ONCE = 100
+DELETION_TIMEOUT_SECONDS = 30
+OVERWRITTEN_MESSAGES = 2000
 SINK_POLL_SECONDS = 0.1
-# The server's words for a message that is not there: JSStreamMsgDeleteFailedF.
-NO_SUCH_MESSAGE = 10057
+# The server's words for a message that is not there: no message found, sequence not found.
+NO_SUCH_MESSAGE = {10037, 10043}
 
 
 @dataclass(frozen=True)
@@ -118,22 +126,30 @@ class EventStream:
             start = batch.complete_upto + 1
 
     def delete(self, name: str, seqs: Sequence[int]) -> int:
-        """Delete messages of the stream `name` and overwrite their bytes; returns how many.
+        """Delete messages of the stream `name`; returns how many were there.
 
-        One that is gone already is no error. Sequences of others stay as they are.
+        Up to 2,000 at once their bytes are overwritten as well: that is 20 ms a message against
+        0.1 ms. Of more, the bytes leave the disk with the age of the stream. One that is gone
+        already is no error, and the sequences of others stay as they are.
+
+        Raises:
+            StreamUnavailableError: the server refused a deletion.
         """
-        return self._runner.run(self._delete(name, seqs))
+        return self._runner.run(self._delete(name, seqs, len(seqs) <= OVERWRITTEN_MESSAGES))
 
-    async def _delete(self, name: str, seqs: Sequence[int]) -> int:
+    async def _delete(self, name: str, seqs: Sequence[int], overwrite: bool) -> int:
         async def delete_one(seq: int) -> bool:
-            try:
-                return await self._js.delete_msg(name, seq)
-            except NotFoundError:
-                return False
-            except APIError as error:
-                if error.err_code != NO_SUCH_MESSAGE:
-                    raise
-                return False
+            # nats-py knows no `no_erase`.
+            answer = await self._nats.request(
+                f"$JS.API.STREAM.MSG.DELETE.{name}",
+                json.dumps({"seq": seq, "no_erase": not overwrite}).encode(),
+                timeout=DELETION_TIMEOUT_SECONDS,
+            )
+            said = json.loads(answer.data)
+            error = said.get("error", {})
+            if error and error.get("err_code") not in NO_SUCH_MESSAGE:
+                raise StreamUnavailableError(f"{name} kept message {seq}: {error}")
+            return bool(said.get("success"))
 
         deleted = 0
         for begin in range(0, len(seqs), DELETIONS_AT_ONCE):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import uuid
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import msgspec
@@ -45,7 +46,7 @@ class Subject:
     def kind(self) -> Kind:
         return "company" if self.user_id is None else "user"
 
-    @property
+    @cached_property
     def user_uuid(self) -> str | None:
         """The user's id where the platform's tables may have it: they know UUIDs only."""
         try:
@@ -53,12 +54,12 @@ class Subject:
         except ValueError:
             return None
 
-    @property
+    @cached_property
     def needle(self) -> str:
         """The id as a JSON string, quotes included."""
         return msgspec.json.encode(self.user_id or self.company_id).decode()
 
-    @property
+    @cached_property
     def any_case(self) -> bool:
         """True for an id whose case means nothing; of all others `u1` and `U1` are two."""
         return self.user_uuid is not None

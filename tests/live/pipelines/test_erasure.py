@@ -16,6 +16,7 @@ from clickhouse_connect.driver.client import Client
 
 from config.names import DLQ_STREAM, EVENTS_STREAM
 from config.settings import Settings
+from pipelines import event_stream
 from pipelines.databases import Databases
 from pipelines.defs.reconciliation.hour import Hour, compare_hour
 from pipelines.defs.retention.apply import apply_retention
@@ -118,6 +119,20 @@ def hour_state(settings: Settings, streams: EventStreams) -> str:
     now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     with Databases(lambda: settings).clickhouse() as ch, streams.open() as stream:
         return compare_hour(stream, ch, Hour.of(now)).state
+
+
+async def analytics(settings: Settings, *arguments: str, stdin: str = "") -> tuple[int, str, str]:
+    """Exit code, output and errors of `analytics erase …`."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "cli", "erase", *arguments),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        cwd=ROOT,
+        env=environment(settings),
+    )
+    out, err = await process.communicate(stdin.encode())
+    return process.returncode or 0, out.decode(), err.decode()
 
 
 COLLEAGUES = [f"colleague-{n}" for n in range(4)]
@@ -229,7 +244,7 @@ async def test_a_user_is_gone_from_every_store_and_from_every_stream(
     ).fetchall() == [("test", True)]
 
 
-async def test_a_company_is_erased_by_the_job_and_another_stays(
+async def test_a_user_is_erased_by_command_and_their_company_by_the_job(
     sidecar: SidecarProcess,
     producer: Producer,
     settings: Settings,
@@ -243,6 +258,16 @@ async def test_a_company_is_erased_by_the_job_and_another_stays(
     set_company_policy(pg, "events", COMPANY, 500)
     await publish(producer, user)
     await stored(ch, 13, 3)
+    assert find_companies(pg, str(user)) == [COMPANY]
+    code, out, err = await analytics(settings, "user", str(user), stdin="n\n")
+    assert (code, err.strip()) == (1, "nothing was erased")
+    assert "clickhouse.events 5" in out
+    assert await messages(producer, EVENTS_STREAM) == 16
+    code, out, _ = await analytics(settings, "user", str(user), "--yes", "--json", "--by", "dpo")
+    (erased,) = json.loads(out)["erased"]
+    assert (code, erased["verified"], erased["companyId"]) == (0, True, COMPANY)
+    assert erased["counts"]["jetstream.ANALYTICS_EVENTS"] == 7
+
     resources = {"databases": Databases(lambda: settings), "event_streams": streams}
     instance = dg.DagsterInstance.ephemeral()
 
@@ -259,7 +284,7 @@ async def test_a_company_is_erased_by_the_job_and_another_stays(
 
     shown, _ = await asyncio.to_thread(lambda: run("erasure", company_id=COMPANY))
     assert shown["dry_run"] is True
-    assert await messages(producer, EVENTS_STREAM) == 16
+    assert await messages(producer, EVENTS_STREAM) == 9
     done, check = await asyncio.to_thread(
         lambda: run("erasure", company_id=COMPANY, dry_run=False, requested_by="dpo")
     )
@@ -267,10 +292,10 @@ async def test_a_company_is_erased_by_the_job_and_another_stays(
     assert (check.check_name, check.passed) == (ERASED_CHECK, True)
     stores = done["by_store"]
     assert isinstance(stores, dict)
-    assert stores["clickhouse.events"] == 9
-    assert stores["postgres.users"] == 2
+    assert stores["clickhouse.events"] == 4
+    assert stores["postgres.users"] == 1
     assert stores["postgres.retention_policies"] == 1
-    assert stores["jetstream.ANALYTICS_DLQ"] == 3
+    assert stores["jetstream.ANALYTICS_DLQ"] == 1
     for table in ("events", "metrics_timeseries", "cohorts", "user_cohorts", "dead_letters"):
         found = ch.query(f"SELECT DISTINCT company_id FROM {table}").result_rows
         assert set(found) <= {(OTHER,), (None,)}, table
@@ -291,41 +316,7 @@ async def test_a_company_is_erased_by_the_job_and_another_stays(
     _, check = await asyncio.to_thread(lambda: run("reapply_erasures"))
     assert check.passed
     assert ch.query("SELECT DISTINCT company_id FROM events").result_rows == [(OTHER,)]
-
-
-async def test_the_command_line_shows_asks_and_erases(
-    sidecar: SidecarProcess,
-    producer: Producer,
-    settings: Settings,
-    user: UUID,
-    pipeline_pg: psycopg.Connection,
-    pipeline_ch: Client,
-) -> None:
-    await publish(producer, user)
-    await stored(pipeline_ch, 13, 3)
-    assert find_companies(pipeline_pg, str(user)) == [COMPANY]
-
-    async def analytics(*arguments: str, stdin: str = "") -> tuple[int, str, str]:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "cli", "erase", *arguments),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            cwd=ROOT,
-            env=environment(settings),
-        )
-        out, err = await process.communicate(stdin.encode())
-        return process.returncode or 0, out.decode(), err.decode()
-
-    code, out, err = await analytics("user", str(user), stdin="n\n")
-    assert (code, err.strip()) == (1, "nothing was erased")
-    assert "clickhouse.events 5" in out
-    assert await messages(producer, EVENTS_STREAM) == 16
-    code, out, _ = await analytics("user", str(user), "--yes", "--json", "--by", "dpo")
-    (erased,) = json.loads(out)["erased"]
-    assert (code, erased["verified"], erased["companyId"]) == (0, True, COMPANY)
-    assert erased["counts"]["jetstream.ANALYTICS_EVENTS"] == 7
-    code, out, _ = await analytics("verify")
+    code, out, _ = await analytics(settings, "verify")
     assert (code, out.strip()) == (0, "nothing is left")
 
 
@@ -357,3 +348,23 @@ async def test_streams_are_widened_to_their_policy_and_never_narrowed_unasked(
     assert (await js.stream_info(DLQ_STREAM)).config.max_age == 90 * 86_400
     assert await asyncio.to_thread(apply, True) == {DLQ_STREAM: ("narrow", "done")}
     assert (await js.stream_info(DLQ_STREAM)).config.max_age == 30 * 86_400
+
+
+async def test_messages_are_deleted_with_and_without_their_bytes_and_once(
+    producer: Producer, settings: Settings, streams: EventStreams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    js = producer.nats.jetstream()
+    await ensure_streams(js, settings)
+    for n in range(4):
+        await js.publish("metrics.x", b"%d" % n)
+
+    def delete(seqs: list[int]) -> int:
+        with streams.open() as stream:
+            return stream.delete(EVENTS_STREAM, seqs)
+
+    assert await asyncio.to_thread(delete, [2]) == 1
+    assert await asyncio.to_thread(delete, [2]) == 0
+    monkeypatch.setattr(event_stream, "OVERWRITTEN_MESSAGES", 0)
+    assert await asyncio.to_thread(delete, [3, 4]) == 2
+    state = (await js.stream_info(EVENTS_STREAM)).state
+    assert (state.messages, state.first_seq, state.last_seq) == (1, 1, 4)
