@@ -158,10 +158,11 @@ class EventStream:
         return deleted
 
     def wait_for_sink(self, seconds: float) -> bool:
-        """Wait until no sink holds a message that has been delivered by now.
+        """Wait until all that is in the stream by now is stored, or no sink can be storing it.
 
-        What a sink holds it will write, though the message was deleted meanwhile. True as well
-        where no sink has ever been; False when `seconds` pass first.
+        A sink writes what it holds, though the message is deleted meanwhile, and the server counts
+        a deleted message as held by nobody: so this comes before a deletion. False when `seconds`
+        pass first.
         """
         try:
             last = self.state().next_seq - 1
@@ -173,7 +174,10 @@ class EventStream:
                 info = self._runner.run(self._js.consumer_info(EVENTS_STREAM, SINK_CONSUMER))
             except NotFoundError:
                 return True
-            if not info.num_ack_pending or (info.ack_floor and info.ack_floor.stream_seq >= last):
+            stored = info.ack_floor is not None and info.ack_floor.stream_seq >= last
+            # Nothing is left to be delivered, or nobody asks for it.
+            idle = not info.num_ack_pending and not (info.num_pending and info.num_waiting)
+            if stored or idle:
                 return True
             if time.monotonic() >= until:
                 return False

@@ -3,9 +3,9 @@
 The order is what keeps every other promise:
 
 1. the ledger: an erasure that is cut is known, and is finished by applying the ledger again;
-2. the streams: no replay shows it and no sink fetches it any more; then a wait for what the sinks
-   hold already, because they will write it;
-3. ClickHouse and Postgres: message and row are gone both, so the reconciliation stays balanced.
+2. a wait for what the sinks hold, because they will write it, whatever becomes of its message;
+3. the streams: no replay shows it any more;
+4. ClickHouse and Postgres: message and row are gone both, so the reconciliation stays balanced.
 
 It covers data up to its moment. What producers send afterwards is new data: who must not send any
 is a matter of the platform.
@@ -18,11 +18,12 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 import psycopg
 from clickhouse_connect.driver.client import Client
 
+from config.names import DLQ_STREAM, EVENTS_STREAM
 from pipelines.defs.retention import ledger, stores
 from pipelines.defs.retention.ledger import Entry
 from pipelines.defs.retention.subject import Subject
@@ -31,6 +32,8 @@ from sql import statement
 
 # A sink commits within its batch timeout (10 s by default) and retries while ClickHouse is away.
 SINK_SECONDS = 60.0
+# Stands beside what is left where a sink may still write some.
+SINK_HOLDS = "sink.holds_messages"
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,10 @@ def erase(
     """
     entry = Entry(str(uuid.uuid4()), subject, now, requested_by, run_id)
     ledger.write(pg, stream, entry)
-    return _apply(pg, ch, stream, entry, stores.EVERYTHING, say)
+    # Not what comes in meanwhile: its message would stay, and its row go.
+    upto = max(now, datetime.now(UTC))
+    [erased] = _apply(pg, ch, stream, [(entry, upto, stores.EVERYTHING)], say)
+    return erased
 
 
 def reapply_erasures(
@@ -108,9 +114,10 @@ def reapply_erasures(
     lost = ledger.take_over_copies(pg, stream)
     if lost:
         say(f"{len(lost)} erasures were not in the table any more")
-    return [
-        _apply(pg, ch, stream, entry, entry.erased_at, say) for entry in ledger.read(pg, erasure_id)
-    ]
+    entries = ledger.read(pg, erasure_id)
+    return _apply(
+        pg, ch, stream, [(entry, entry.erased_at, entry.erased_at) for entry in entries], say
+    )
 
 
 def verify_erasures(
@@ -140,27 +147,40 @@ def _apply(
     pg: psycopg.Connection,
     ch: Client,
     stream: EventStream | None,
-    entry: Entry,
-    upto: datetime,
+    entries: Sequence[tuple[Entry, datetime, datetime]],
     say: Callable[[str], None],
-) -> Erased:
+) -> list[Erased]:
+    """Erase what each entry is about; streams are read once for all of them.
+
+    With an entry stand the moments up to which data goes: of events, and of the platform.
+    """
     began = time.monotonic()
-    subject = entry.subject
-    settled = True
-    [seqs] = stores.find_messages(stream, [(subject, upto)])
+    settled = stream is None or not entries or stream.wait_for_sink(SINK_SECONDS)
+    messages = stores.find_messages(stream, [(entry.subject, upto) for entry, upto, _ in entries])
     if stream is not None:
-        for name, some in seqs.items():
-            if some:
-                say(f"deleting {len(some)} messages of {name}")
-                stream.delete(name, some)
-        settled = stream.wait_for_sink(SINK_SECONDS)
-    counts = stores.message_counts(seqs)
-    counts += stores.erase_warehouse(ch, subject, upto)
-    counts += stores.erase_platform(pg, subject, upto)
-    ledger.mark_done(pg, entry, counts, round(time.monotonic() - began, 3))
-    left_over = verify_erasures(pg, ch, stream, [entry]).get(entry.erasure_id, {})
+        for name in (EVENTS_STREAM, DLQ_STREAM):
+            if seqs := sorted({seq for one in messages for seq in one[name]}):
+                say(f"deleting {len(seqs)} messages of {name}")
+                stream.delete(name, seqs)
+    done = []
+    for (entry, upto, platform_upto), seqs_of in zip(entries, messages, strict=True):
+        counts = stores.message_counts(seqs_of)
+        counts += stores.erase_warehouse(ch, entry.subject, upto)
+        counts += stores.erase_platform(pg, entry.subject, platform_upto)
+        seconds = round(time.monotonic() - began, 3)
+        ledger.mark_done(pg, entry, counts, seconds)
+        say(f"{entry.subject.kind} erased: {sum(counts.values())} rows and messages")
+        done.append((entry, dict(counts), seconds))
+    if any(store.startswith("postgres.") for _, counts_of, _ in done for store in counts_of):
+        stores.refresh_dashboards(pg)
+    finds = verify_erasures(pg, ch, stream, [entry for entry, _, _ in entries])
     if not settled:
-        left_over["sink.holds_messages"] = 1
-        ledger.mark_verified(pg, entry, left_over)
-    say(f"{subject.kind} erased: {sum(counts.values())} rows and messages, {len(left_over)} left")
-    return Erased(entry, dict(counts), left_over, settled, time.monotonic() - began)
+        # They may still be written: no entry counts as verified.
+        say("a sink held messages all the time")
+        for entry, _, _ in entries:
+            finds[entry.erasure_id] = finds.get(entry.erasure_id, {}) | {SINK_HOLDS: 1}
+            ledger.mark_verified(pg, entry, finds[entry.erasure_id])
+    return [
+        Erased(entry, counts_of, finds.get(entry.erasure_id, {}), settled, seconds)
+        for entry, counts_of, seconds in done
+    ]

@@ -35,10 +35,14 @@ def count_platform(pg: psycopg.Connection, subject: Subject, upto: datetime) -> 
 
 
 def erase_platform(pg: psycopg.Connection, subject: Subject, upto: datetime) -> Counter[str]:
-    """Delete them in one transaction, and bring the dashboards' views up to date."""
+    """Delete them in one transaction."""
     found = pg.execute(statement("postgres/erase_subject"), _platform(subject, upto)).fetchall()
-    pg.execute("SELECT refresh_analytics_materialized_views()")
     return _counted("postgres", found)
+
+
+def refresh_dashboards(pg: psycopg.Connection) -> None:
+    """Bring the materialised views of Postgres up to date."""
+    pg.execute(statement("postgres/refresh_materialized_views"))
 
 
 def count_warehouse(ch: Client, subject: Subject, upto: datetime) -> Counter[str]:

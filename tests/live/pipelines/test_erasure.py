@@ -14,15 +14,17 @@ import psycopg
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from config.names import DLQ_STREAM, EVENTS_STREAM
+from config.names import DLQ_STREAM, EVENTS_STREAM, SINK_CONSUMER
 from config.settings import Settings
 from pipelines import event_stream
 from pipelines.databases import Databases
 from pipelines.defs.reconciliation.hour import Hour, compare_hour
+from pipelines.defs.retention import erasure
 from pipelines.defs.retention.apply import apply_retention
 from pipelines.defs.retention.assets import ERASED_CHECK, erasures
 from pipelines.defs.retention.definitions import erasure_job, reapply_job
 from pipelines.defs.retention.erasure import (
+    Erased,
     count_subject,
     erase,
     find_companies,
@@ -368,3 +370,34 @@ async def test_messages_are_deleted_with_and_without_their_bytes_and_once(
     assert await asyncio.to_thread(delete, [3, 4]) == 2
     state = (await js.stream_info(EVENTS_STREAM)).state
     assert (state.messages, state.first_seq, state.last_seq) == (1, 1, 4)
+
+
+async def test_an_erasure_waits_for_what_a_sink_holds(
+    producer: Producer,
+    settings: Settings,
+    streams: EventStreams,
+    pipeline_pg: psycopg.Connection,
+    pipeline_ch: Client,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    js = producer.nats.jetstream()
+    await ensure_streams(js, settings)
+    await js.publish("metrics.x", b'{"companyId":"acme"}')
+    sink = await js.pull_subscribe_bind(SINK_CONSUMER, EVENTS_STREAM)
+    (held,) = await sink.fetch(1)
+    monkeypatch.setattr(erasure, "SINK_SECONDS", 0.2)
+
+    def do() -> Erased:
+        with streams.open() as stream:
+            now = datetime.now(UTC)
+            return erase(
+                *(pipeline_pg, pipeline_ch, stream, Subject(COMPANY), now), requested_by="test"
+            )
+
+    erased = await asyncio.to_thread(do)
+    assert not erased.verified
+    assert erased.left_over == {"sink.holds_messages": 1}
+    ledger = "SELECT left_over, verified_at FROM erasures ORDER BY erased_at"
+    assert pipeline_pg.execute(ledger).fetchall() == [({"sink.holds_messages": 1}, None)]
+    await held.ack_sync()
+    assert (await asyncio.to_thread(do)).verified
