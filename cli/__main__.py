@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import typer
 
-from cli import alert, backups, dlq
+from cli import alert, backups, dlq, erase
 from cli.import_history import import_history
 from cli.migrate import migrate
 from cli.psql import psql
@@ -51,6 +51,7 @@ app.command()(backups.backup)
 app.add_typer(backups.app)
 app.command()(backups.restore)
 app.add_typer(alert.app)
+app.add_typer(erase.app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

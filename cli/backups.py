@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from enum import StrEnum
@@ -180,11 +181,14 @@ def restore(
                     "backupId": done.backup_id,
                     "rows": done.rows,
                     "seconds": round(done.seconds, 3),
+                    "notes": done.notes,
                 }
             )
         )
         return
     print(f"restored {done.backup_id}: {done.rows} rows in {done.seconds:.1f} s")
+    for note in done.notes:
+        print(f"note: {note}", file=sys.stderr)
 
 
 @contextlib.contextmanager

@@ -6,9 +6,10 @@ cohorts: memberships by filters, cohorts and members in ClickHouse; seconds afte
 dead_letters: how many wait for a decision, watched every minute.
 instance: old runs are deleted from Dagster's own storage; every night.
 materialized_views: the four dashboards of Postgres; every 5 minutes or by a cadence of their own.
-partitions: stock of each day of `events`; every hour, and by backfill.
+partitions: stock of each day of `events`, every hour; metric rows made again, by backfill.
 reconciliation: each closed hour of the stream against what is stored of it, and its repair.
-warehouse: tables and views of ClickHouse that no run makes.
+retention: what is past its policy, shown and taken out, every night; erasures and their ledger.
+warehouse: views of ClickHouse that no run makes.
 """
 
 import dagster as dg
@@ -22,6 +23,7 @@ from pipelines.defs.instance import definitions as instance
 from pipelines.defs.materialized_views import definitions as materialized_views
 from pipelines.defs.partitions import definitions as partitions
 from pipelines.defs.reconciliation import definitions as reconciliation
+from pipelines.defs.retention import definitions as retention
 from pipelines.defs.warehouse import definitions as warehouse
 from pipelines.event_stream import EventStreams
 
@@ -34,6 +36,7 @@ defs = dg.Definitions.merge(
     materialized_views.flow,
     partitions.flow,
     reconciliation.flow,
+    retention.flow,
     warehouse.flow,
     dg.Definitions(
         resources={

@@ -116,6 +116,16 @@ class Hub:
         for channel in due:
             channel.flush()
 
+    def forget(self, company_id: str) -> None:
+        """Drop what is kept in memory of a company's past; live streams go on.
+
+        Who resumes in it is served from the warehouse and the stream, out of which an erasure has
+        taken what must not be shown.
+        """
+        for channel in self.channels():
+            if company_id in companies_of(channel.company_id):
+                channel.forget(self.position.seq)
+
     async def reached(self, seq: int, timeout: float) -> bool:
         """Wait until the stream was read up to `seq`; False when `timeout` seconds pass first."""
         if self.position.seq >= seq:

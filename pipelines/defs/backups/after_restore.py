@@ -8,8 +8,18 @@ from __future__ import annotations
 
 import psycopg
 from clickhouse_connect.driver.client import Client
+from nats.errors import Error as NatsError
 
-from pipelines.defs.backups import catalogue
+from config import Settings
+from pipelines.defs.backups import catalogue, platform
+from pipelines.defs.retention import ledger, stores
+from pipelines.defs.retention.erasure import reapply_erasures
+from pipelines.event_stream import EventStreams
+
+NATS_AWAY = (
+    "NATS did not answer: erasures were applied from Postgres alone. "
+    "When it is back: analytics erase reapply"
+)
 
 
 def carry_over(old: psycopg.Connection, restored: psycopg.Connection) -> None:
@@ -18,19 +28,58 @@ def carry_over(old: psycopg.Connection, restored: psycopg.Connection) -> None:
     """
     for backup in catalogue.read(old):
         catalogue.write(restored, backup)
+    for entry in ledger.read(old):
+        ledger.write(restored, None, entry)
 
 
-def after_restore(
+def erase_again(in_use: psycopg.Connection, ch: Client, settings: Settings) -> list[str]:
+    """Apply the ledger of erasures to the databases in use, the end of a restore in place.
+
+    Entries that Postgres has lost come from their copy in NATS. Returns what an operator must know:
+    nothing when all went well.
+
+    Args:
+        in_use: the platform database, with what `carry_over` brought into it.
+    """
+    try:
+        with EventStreams(lambda: settings).open() as stream:
+            done = reapply_erasures(in_use, ch, stream)
+    except (NatsError, OSError, TimeoutError):
+        reapply_erasures(in_use, ch, None)
+        return [NATS_AWAY]
+    return [
+        f"erasure {one.entry.erasure_id} has left something; see: analytics erase verify"
+        for one in done
+        if not one.verified
+    ]
+
+
+def erase_beside(
     in_use: psycopg.Connection,
     ch: Client,
+    url: str,
     warehouse_database: str | None,
     platform_database: str | None,
 ) -> None:
-    """Do again what was done since the backup and has to hold: the end of every restore.
+    """Apply the ledger to databases that were restored beside those in use.
 
     Args:
-        in_use: the platform database in use, which knows what was done; after a restore in place it
-            is the restored one, with what `carry_over` brought into it.
-        warehouse_database: the database of ClickHouse that was restored into, whole or in part.
-        platform_database: the same in Postgres, on the server of `in_use`.
+        in_use: the platform database in use, whose ledger counts.
+        url: of the platform database in use.
+        warehouse_database: restored in ClickHouse, whole or in part.
+        platform_database: restored in Postgres, on the same server.
     """
+    entries = ledger.read(in_use)
+    if platform_database is not None:
+        beside = platform.with_database(url, platform_database)
+        with psycopg.connect(beside, autocommit=True) as restored:
+            for entry in entries:
+                stores.erase_platform(restored, entry.subject, entry.erased_at)
+    if warehouse_database is not None:
+        before = ch.database
+        ch.database = warehouse_database
+        try:
+            for entry in entries:
+                stores.erase_warehouse(ch, entry.subject, entry.erased_at)
+        finally:
+            ch.database = before

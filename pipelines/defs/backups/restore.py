@@ -13,7 +13,7 @@ from clickhouse_connect.driver.client import Client
 
 from config import Settings
 from pipelines.defs.backups import catalogue, platform, warehouse
-from pipelines.defs.backups.after_restore import after_restore, carry_over
+from pipelines.defs.backups.after_restore import carry_over, erase_again, erase_beside
 from pipelines.defs.backups.restore_plan import RestorePlan, RestoreRefusedError
 from pipelines.defs.backups.scratch import restore_platform, restore_tables, restore_warehouse
 from pipelines.defs.backups.target import Target, open_target
@@ -24,11 +24,12 @@ from sql.migrations import ClickHouseMigrations, PostgresMigrations
 
 @dataclass(frozen=True)
 class Restored:
-    """What was restored: rows of both databases, and how long it took."""
+    """What was restored: rows of both databases, how long it took, what is left to do."""
 
     backup_id: str
     rows: int
     seconds: float
+    notes: tuple[str, ...] = ()
 
 
 def restore(ch: Client, settings: Settings, plan: RestorePlan, now: datetime) -> Restored:
@@ -53,7 +54,7 @@ def restore(ch: Client, settings: Settings, plan: RestorePlan, now: datetime) ->
         cleaning.enter_context(catalogue.backups_lock(lock))
         if plan.beside:
             rows = _beside(ch, url, target, plan)
-            after_restore(lock, ch, plan.database, plan.platform_database)
+            erase_beside(lock, ch, url, plan.database, plan.platform_database)
             return Restored(plan.backup.backup_id, rows, time.monotonic() - began)
         rows = 0
         if plan.database is not None:
@@ -73,8 +74,8 @@ def restore(ch: Client, settings: Settings, plan: RestorePlan, now: datetime) ->
         ClickHouseMigrations(ch, plan.database).apply()
         bridge.connect_postgres(ch, plan.database, url)
     with psycopg.connect(url, autocommit=True) as pg:
-        after_restore(pg, ch, plan.database, plan.platform_database)
-    return Restored(plan.backup.backup_id, rows, time.monotonic() - began)
+        notes = erase_again(pg, ch, settings)
+    return Restored(plan.backup.backup_id, rows, time.monotonic() - began, tuple(notes))
 
 
 def _beside(ch: Client, url: str, target: Target, plan: RestorePlan) -> int:

@@ -1,4 +1,4 @@
-"""Contents: tables and views of ClickHouse that no run makes, so that the graph is whole."""
+"""Contents: views of ClickHouse that no run makes, so that the graph is whole."""
 
 import dagster as dg
 
@@ -9,7 +9,7 @@ DATABASE = "teei_analytics"
 def written_elsewhere(
     name: str, description: str, made_from: list[str], kinds: set[str]
 ) -> dg.AssetSpec:
-    """A table or view that the sidecar's sink fills or that computes at read time."""
+    """A view that computes at read time."""
     return dg.AssetSpec(
         name,
         deps=[dg.AssetKey(key.split("/")) for key in made_from],
@@ -22,12 +22,6 @@ def written_elsewhere(
 
 
 tables = [
-    written_elsewhere(
-        "metrics_timeseries",
-        "One row a metric event. Written by the sidecar's sink, together with events.",
-        ["jetstream/analytics_events"],
-        {"clickhouse"},
-    ),
     written_elsewhere(
         "cohort_metrics_mv",
         "Figures of a cohort, metric and period, a user counting once. Computed at read time, so "

@@ -65,6 +65,13 @@ class World:
         ).result_rows
         return {str(day): int(count) for day, count in rows}
 
+    def companies_of_events(self, database: str | None = None) -> set[str]:
+        rows = self.ch.query(
+            "SELECT DISTINCT company_id FROM "
+            f"{database or self.settings.clickhouse_database}.events FINAL"
+        ).result_rows
+        return {str(row[0]) for row in rows}
+
     def publish(self, day: date, sequences: range) -> None:
         """Store events of a day; the payloads are long enough to be worth damaging."""
         self.ch.command(

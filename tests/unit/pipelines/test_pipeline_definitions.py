@@ -25,6 +25,10 @@ ASSETS = {
     "reconciliations",
     "backups",
     "restore_drills",
+    "metrics_timeseries",
+    "retention_plan",
+    "partition_actions",
+    "erasures",
 }
 
 
@@ -158,6 +162,11 @@ def test_every_step_is_in_a_pool_so_that_runs_of_a_flow_never_overlap() -> None:
         "back_up_incremental": {"backups"},
         "back_up_full": {"backups"},
         "drill_restore": {"backups"},
+        "rebuild_metrics": {"events_partitions"},
+        "plan_retention": {"retention"},
+        "retention": {"retention"},
+        "erasure": {"retention"},
+        "reapply_erasures": {"retention"},
     }
 
 
