@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -12,7 +13,7 @@ from pathlib import Path
 from cli.doctor.check import Finding, failed, ok, span, warning
 from cli.doctor.nats import EVENTS_INFO
 from cli.doctor.runbook import Entry
-from cli.doctor.servers import JetStreamError, Servers
+from cli.doctor.servers import ANSWER_SECONDS, JetStreamError, Servers
 from cli.refusal import Refused
 from sql import statement
 
@@ -75,17 +76,18 @@ def judge_room(place: str, free: int, total: int, see: Entry) -> Finding:
 def clocks_agree(servers: Servers) -> Finding:
     """The clocks of the servers that answer, against this machine's."""
     skews: dict[str, float] = {}
-    for name, read in CLOCKS.items():
-        if name == "ClickHouse" and not servers.settings.clickhouse_enabled:
-            continue
-        try:
-            before = time.time()
-            moment = read(servers)
-            after = time.time()
-        except (Refused, JetStreamError, KeyError, ValueError):
-            continue  # that server has a check of its own
-        # It was read some time between; only what lies outside is certain.
-        skews[name] = min(0.0, moment - before) or max(0.0, moment - after)
+    readers = [
+        # Side by side, and not waited for at the end: one that hangs must not hide the others.
+        threading.Thread(target=_measure, args=(servers, name, read, skews), daemon=True)
+        for name, read in CLOCKS.items()
+        if name != "ClickHouse" or servers.settings.clickhouse_enabled
+    ]
+    for reader in readers:
+        reader.start()
+    deadline = time.monotonic() + ANSWER_SECONDS
+    for reader in readers:
+        reader.join(max(0.0, deadline - time.monotonic()))
+    skews = dict(skews)
     if not skews:
         return warning("no server told its time", Entry.CLOCKS)
     worst = max(skews, key=lambda name: abs(skews[name]))
@@ -97,6 +99,20 @@ def clocks_agree(servers: Servers) -> Finding:
     if abs(skew) < FAILED_SKEW_SECONDS:
         return warning(text, Entry.CLOCKS)
     return failed(text, Entry.CLOCKS)
+
+
+def _measure(
+    servers: Servers, name: str, read: Callable[[Servers], float], skews: dict[str, float]
+) -> None:
+    """Put the clock's distance into `skews`; nothing when it can't be read."""
+    try:
+        before = time.time()
+        moment = read(servers)
+        after = time.time()
+    except (Refused, JetStreamError, KeyError, ValueError):
+        return  # that server has a check of its own
+    # It was read some time between; only what lies outside is certain.
+    skews[name] = min(0.0, moment - before) or max(0.0, moment - after)
 
 
 def _postgres_clock(servers: Servers) -> float:
