@@ -49,7 +49,7 @@ def up() -> Iterator[Up]:
     """One `make up` for the whole file, in a folder with `.data` as the repository has it."""
     folder = Path(tempfile.mkdtemp(prefix="analytics-doctor-"))
     try:
-        with make_up(folder, free_ports()) as running:
+        with make_up(folder, free_ports(), CLICKHOUSE_BATCH_TIMEOUT_MS="500") as running:
             (folder / ".data").symlink_to(folder / "data")
             running.wait_for(r"^ready in [\d.]+ s$")
             yield running
