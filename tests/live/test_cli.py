@@ -307,7 +307,8 @@ def test_query_into_a_pipe_that_closes_ends_without_a_traceback(analytics: Analy
 
 def test_an_import_shows_its_progress_on_a_terminal(analytics: Analytics, tmp_path: Path) -> None:
     history = tmp_path / "history.jsonl"
-    history.write_text("".join(f"{event(number)}\n" for number in range(1000)), encoding="utf-8")
+    line = '{"companyId":"acme","metricName":"m","value":1,"timestamp":"2025-11-01T08:00:00Z"}\n'
+    history.write_text(line * 1000, encoding="utf-8")
     terminal, behind = pty.openpty()
     with subprocess.Popen(
         [*COMMAND, "import", str(history), "--subject", "metrics.calculated"],
