@@ -66,7 +66,7 @@ CHECKS = (
     Check("sidecar health", sidecar.sidecar_is_well, Entry.SIDECAR_DEGRADED, (SIDECAR,)),
     # Not behind the sidecar's check: that one asks the process, this one what is in front of it.
     Check("event stream", sidecar.stream_flows, Entry.NO_EVENTS, half=Half.STREAMING),
-    Check("stream endings", sidecar.streams_are_kept, Entry.NO_EVENTS, (SIDECAR,), Half.STREAMING),
+    Check("stream endings", sidecar.streams_are_kept, Entry.RECONNECTS, (SIDECAR,), Half.STREAMING),
     Check(DAGSTER, dagster.dagster_answers, Entry.DAGSTER_AWAY),
     Check("daemons", dagster.daemons_run, Entry.DAEMON, (DAGSTER,)),
     Check("code location", dagster.code_loads, Entry.CODE_LOCATION, (DAGSTER,)),

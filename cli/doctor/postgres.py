@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 
+import psycopg
+
 from cli.doctor.check import Finding, failed, ok, span, warning
 from cli.doctor.runbook import Entry
-from cli.doctor.servers import Servers
+from cli.doctor.servers import ANSWER_SECONDS, Servers
 from pipelines.defs.cohorts.change_log import read_checkpoint
 from pipelines.defs.cohorts.parity import compare_counts
 from sql import statement
@@ -127,7 +129,18 @@ def both_sides_agree(servers: Servers) -> Finding:
         ch = stack.enter_context(servers.clickhouse())
         if read_checkpoint(ch) is None:
             return warning("nothing was synced to ClickHouse yet", Entry.COHORT_NOT_SYNCED)
-        parity = compare_counts(pg, ch)
+        try:
+            parity = compare_counts(pg, ch)
+        except psycopg.errors.LockNotAvailable:
+            return warning(
+                "a sync is under way; ask again when it is done", Entry.COHORT_NOT_SYNCED
+            )
+        except psycopg.errors.QueryCanceled:
+            return warning(
+                f"counting takes longer than {ANSWER_SECONDS} s; the check company_counts_match "
+                "in Dagster has the time for it",
+                Entry.PARITY,
+            )
     if parity.differences:
         one = parity.differences[0]
         more = f", and {len(parity.differences) - 1} more" if len(parity.differences) > 1 else ""

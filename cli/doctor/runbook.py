@@ -46,6 +46,7 @@ class Entry(StrEnum):
     SIDECAR_AWAY = "streaming.md#the-sidecar-does-not-answer"
     SIDECAR_DEGRADED = "streaming.md#the-sidecar-is-degraded-or-not-ready"
     NO_EVENTS = "streaming.md#events-do-not-arrive-in-a-dashboard"
+    RECONNECTS = "streaming.md#clients-reconnect-again-and-again"
     PROXY_BUFFERS = "streaming.md#a-proxy-holds-events-back"
     STREAM_401 = "streaming.md#the-stream-answers-401"
     STREAM_403 = "streaming.md#the-stream-answers-403"

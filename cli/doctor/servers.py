@@ -80,8 +80,9 @@ class Servers:
             Refused: no answer, or an error of the server.
         """
         with cli.servers.connect_postgres(self.settings) as connection:
-            limit = f"{ANSWER_SECONDS}s"
-            for name in ("statement_timeout", "lock_timeout"):
+            # A lock sooner than the whole, so that the error says which of them it was.
+            for name, share in (("statement_timeout", 1.0), ("lock_timeout", 0.5)):
+                limit = f"{ANSWER_SECONDS * share * 1000:.0f}ms"
                 connection.execute("SELECT set_config(%s, %s, false)", (name, limit))
             try:
                 yield connection

@@ -143,7 +143,7 @@ def streams_are_kept(servers: Servers) -> Finding:
     opened, cut = counters["opened"], counters["slow"] + counters["stalled"]
     text = f"{opened:.0f} streams were opened since its start, {cut:.0f} cut as slow or stalled"
     if cut >= 10 and cut >= 0.05 * opened:
-        return warning(f"{text}: a proxy or clients do not keep up", Entry.NO_EVENTS)
+        return warning(f"{text}: a proxy or clients do not keep up", Entry.RECONNECTS)
     return ok(text)
 
 

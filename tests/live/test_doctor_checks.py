@@ -20,7 +20,7 @@ from cli.doctor.servers import DOCTOR_COMPANY, Servers
 from cli.doctor.sidecar import stream_flows
 from config.names import EVENTS_STREAM
 from config.settings import Settings
-from pipelines.defs.cohorts.change_log import CHECKPOINT_NAME
+from pipelines.defs.cohorts.change_log import CHECKPOINT_NAME, sync_lock
 from sql import statement
 from stream_api.streams import ensure_streams
 from tests.live.sidecar import SidecarProcess
@@ -116,6 +116,20 @@ def test_changes_that_nobody_took_and_sides_that_differ(
     waiting = postgres.changes_are_taken(servers)
     assert said(waiting) == (State.WARNING, Entry.COHORT_NOT_SYNCED)
     assert waiting.text.startswith("1 changes wait for clickhouse")
+
+
+def test_a_sync_under_way_is_no_difference(
+    servers: Servers, pg: psycopg.Connection, ch: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ch.command(
+        statement("clickhouse/insert_checkpoint"),
+        parameters={"name": CHECKPOINT_NAME, "position": '{"identity": "x", "snapshot": "1:1:"}'},
+    )
+    monkeypatch.setattr("cli.doctor.servers.ANSWER_SECONDS", 0.2)
+    with sync_lock(pg):
+        found = postgres.both_sides_agree(servers)
+    assert said(found) == (State.WARNING, Entry.COHORT_NOT_SYNCED)
+    assert found.text.startswith("a sync is under way")
 
 
 def test_partitions_of_impossible_days_and_dead_letters(servers: Servers, ch: Client) -> None:
