@@ -12,7 +12,8 @@ from collections.abc import Sequence
 
 import typer
 
-from cli import alert, backups, dlq, erase
+from cli import alert, backups, cohort, dlq, erase
+from cli.doctor.command import doctor
 from cli.import_history import import_history
 from cli.migrate import migrate
 from cli.psql import psql
@@ -46,6 +47,8 @@ app.command(
 )(psql)
 app.command()(token)
 app.command("import")(import_history)
+app.command()(doctor)
+app.add_typer(cohort.app)
 app.add_typer(dlq.app)
 app.command()(backups.backup)
 app.add_typer(backups.app)

@@ -6,21 +6,17 @@ place, and a decision carries the name in the token.
 
 from __future__ import annotations
 
-import getpass
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
-import httpx
 import typer
 
-from cli.refusal import Refused, one_line
-from cli.servers import START_IT, read_settings
-from cli.token import sign_token
-from config import Settings
-from config.addresses import api_url
+from cli.api import Api, AsJson, Token
+from cli.refusal import one_line
+from cli.servers import read_settings
 from events.accept import Reason
 
 app = typer.Typer(
@@ -30,19 +26,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-TOKEN_SECONDS = 3600
-# A call decides about 1,000 letters at most; each may be read from the stream and stored.
-TIMEOUT_SECONDS = 120
-ADMIN_ROLE = "system_admin"
 SHOWN_RESULTS = 20
-
-Token = Annotated[
-    str | None,
-    typer.Option(
-        envvar="ANALYTICS_TOKEN", help="Bearer token of an admin; default: signed with JWT_SECRET."
-    ),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object.")]
 
 
 class State(StrEnum):
@@ -77,7 +61,7 @@ def list_letters(
         "cursor": cursor,
     }
     given = {name: value for name, value in parameters.items() if value is not None}
-    answer = Api(read_settings(), token).call("GET", "", params=given)
+    answer = _api(token).call("GET", "", params=given)
     if as_json:
         print(json.dumps(answer))
         return
@@ -99,7 +83,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show one letter with what the producer sent."""
-    letter = Api(read_settings(), token).call("GET", f"/{letter_id}")
+    letter = _api(token).call("GET", f"/{letter_id}")
     if as_json:
         print(json.dumps(letter))
         return
@@ -121,11 +105,11 @@ def replay(
     """Decide again on open letters and store what is accepted now; repeating it does no harm."""
     _check_choice(ids, reason, every)
     body = _choice(ids, reason) | ({"all": True} if every else {})
-    api = Api(read_settings(), token)
+    api = _api(token)
     total: dict[str, Any] = {"examined": 0, "accepted": 0, "rejected": 0, "refused": 0}
     results: list[dict[str, Any]] = []
     closed: list[str] = []
-    for answer in api.pages("/replay", body):
+    for answer in _pages(api, "/replay", body):
         for name in total:
             total[name] += answer[name]
         results += [one for one in answer["results"] if one["outcome"] != "accepted"]
@@ -153,9 +137,9 @@ def discard(
 ) -> None:
     """Take open letters off the list for good; they stay readable as discarded."""
     _check_choice(ids, reason)
-    api = Api(read_settings(), token)
+    api = _api(token)
     discarded, closed = 0, []
-    for answer in api.pages("/discard", _choice(ids, reason) | {"why": why}):
+    for answer in _pages(api, "/discard", _choice(ids, reason) | {"why": why}):
         discarded += answer["discarded"]
         closed += answer.get("notOpen", [])
     if as_json:
@@ -166,47 +150,18 @@ def discard(
     print(f"discarded {discarded}")
 
 
-class Api:
-    """The sidecar's `/dlq`, with a token where one is needed."""
+def _api(token: str | None) -> Api:
+    return Api(read_settings(), "/dlq", token)
 
-    def __init__(self, settings: Settings, token: str | None) -> None:
-        self._address = f"{api_url(settings)}/dlq"
-        if token is None and settings.jwt_secret is not None:
-            user = f"cli:{getpass.getuser()}"
-            token = sign_token(settings, None, user, ADMIN_ROLE, TOKEN_SECONDS)
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._client = httpx.Client(timeout=TIMEOUT_SECONDS, headers=headers)
 
-    def call(self, method: str, path: str, **request: Any) -> dict[str, Any]:
-        """The answer's JSON.
-
-        Raises:
-            Refused: no answer, or an error with the server's own message.
-        """
-        try:
-            response = self._client.request(method, f"{self._address}{path}", **request)
-        except httpx.TransportError as error:
-            raise Refused(
-                f"the API does not answer at {self._address}; {START_IT} or set PORT_ANALYTICS "
-                f"({error or type(error).__name__})"
-            ) from None
-        if response.is_success:
-            answer: dict[str, Any] = response.json()
-            return answer
-        try:
-            message = str(response.json()["message"])
-        except (ValueError, KeyError, TypeError):
-            message = response.reason_phrase
-        raise Refused(f"the API answered {response.status_code}: {message}")
-
-    def pages(self, path: str, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """The answers of as many calls as it takes."""
-        while True:
-            answer = self.call("POST", path, json=body)
-            yield answer
-            if "nextCursor" not in answer:
-                return
-            body = body | {"cursor": answer["nextCursor"]}
+def _pages(api: Api, path: str, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The answers of as many calls as it takes."""
+    while True:
+        answer = api.call("POST", path, json=body)
+        yield answer
+        if "nextCursor" not in answer:
+            return
+        body = body | {"cursor": answer["nextCursor"]}
 
 
 def _check_choice(ids: list[str] | None, reason: Reason | None, every: bool = False) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +16,9 @@ import httpx
 import psutil
 import psycopg
 
+from config.addresses import LOOPBACK
 from config.settings import variable_names
 from embedded.child import wait_until
-from embedded.ports import free_port
 
 REPOSITORY = Path(__file__).parents[2]
 PORTS = ("POSTGRES_PORT", "NATS_PORT", "CLICKHOUSE_PORT", "DAGSTER_PORT", "PORT_ANALYTICS")
@@ -112,5 +113,9 @@ def make_up(folder: Path, ports: dict[str, int], **variables: str) -> Iterator[U
 
 
 def free_ports() -> dict[str, int]:
-    """A free port for each part, by the name of its setting."""
-    return {name: free_port() for name in PORTS}
+    """A free port for each part, by the name of its setting: no port twice."""
+    with ExitStack() as held:
+        sockets = {name: held.enter_context(socket.socket()) for name in PORTS}
+        for one in sockets.values():
+            one.bind((LOOPBACK, 0))
+        return {name: int(one.getsockname()[1]) for name, one in sockets.items()}

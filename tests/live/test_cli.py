@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -301,3 +303,26 @@ def test_query_into_a_pipe_that_closes_ends_without_a_traceback(analytics: Analy
         query.stdout.close()
         assert query.stderr is not None
         assert query.stderr.read() == ""
+
+
+def test_an_import_shows_its_progress_on_a_terminal(analytics: Analytics, tmp_path: Path) -> None:
+    history = tmp_path / "history.jsonl"
+    line = '{"companyId":"acme","metricName":"m","value":1,"timestamp":"2025-11-01T08:00:00Z"}\n'
+    history.write_text(line * 1000, encoding="utf-8")
+    terminal, behind = pty.openpty()
+    with subprocess.Popen(
+        [*COMMAND, "import", str(history), "--subject", "metrics.calculated"],
+        cwd=ROOT,
+        env=analytics.variables,
+        stdout=subprocess.PIPE,
+        stderr=behind,
+        text=True,
+    ) as process:
+        out, _ = process.communicate(timeout=SECONDS)
+    os.close(behind)
+    shown = os.read(terminal, 65536).decode()
+    os.close(terminal)
+    assert process.returncode == 0, shown
+    assert "imported 1000 events" in out
+    assert "history.jsonl  [" in shown
+    assert "100%" in shown

@@ -29,6 +29,8 @@ def silent_port() -> Iterator[str]:
             "NATS does not answer at nats",
         ),
         ("PORT_ANALYTICS", ("tail", "--company", "a"), "the API does not answer at http://"),
+        ("PORT_ANALYTICS", ("cohort", "list", "--company", "a"), "the API does not answer at "),
+        ("PORT_ANALYTICS", ("dlq", "list"), "the API does not answer at http://"),
     ],
 )
 def test_a_server_that_is_away_is_one_line_that_names_it_and_the_way_out(
@@ -74,6 +76,11 @@ def test_a_refused_address_is_shown_without_its_password(
         ("publish", "metrics.>", "{}"),
         ("publish", "metrics..a", "{}"),
         ("query", " ; "),
+        ("cohort", "list"),
+        ("cohort", "list", "--company", "two words"),
+        ("cohort", "create", "X", "--filter", "language=uk", "--company", "a"),
+        ("cohort", "create", "X", "--filter", '["uk"]', "--company", "a"),
+        ("cohort", "compare", "A", "--company", "a"),
     ],
 )
 def test_wrong_usage_is_2(

@@ -1,0 +1,1 @@
+"""`analytics doctor`: what is wrong with a running system, and where it is written what to do."""

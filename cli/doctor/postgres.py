@@ -1,0 +1,153 @@
+"""Postgres: does it answer, is its schema ours, are its materialised views fresh?"""
+
+from __future__ import annotations
+
+import contextlib
+
+import psycopg
+
+from cli.doctor.check import Finding, failed, ok, span, warning
+from cli.doctor.runbook import Entry
+from cli.doctor.servers import ANSWER_SECONDS, Servers
+from pipelines.defs.cohorts.change_log import read_checkpoint
+from pipelines.defs.cohorts.parity import compare_counts
+from sql import statement
+from sql.migrations import ClickHouseMigrations, MigrationError, PostgresMigrations
+
+# xid8 and pg_snapshot are of 13; what is older than 14 gets no fixes any more.
+OLDEST_VERSION = 140_000
+# The schedule refreshes every 5 minutes.
+WARNING_AGE_SECONDS = 15 * 60
+FAILED_AGE_SECONDS = 3600
+
+
+def postgres_answers(servers: Servers) -> Finding:
+    """The platform database, for writing."""
+    with servers.postgres() as pg:
+        [(version, _, read_only)] = pg.execute(statement("postgres/select_server")).fetchall()
+        number = pg.info.server_version
+    if read_only:
+        return failed(
+            "it is a standby or read-only: cohorts can't be changed; let DATABASE_URL name the "
+            "primary",
+            Entry.POSTGRES_READ_ONLY,
+        )
+    if number < OLDEST_VERSION:
+        return warning(f"PostgreSQL {version} is too old; upgrade it", Entry.POSTGRES_AWAY)
+    return ok(f"PostgreSQL {version}")
+
+
+def postgres_is_migrated(servers: Servers) -> Finding:
+    """Every migration of this version, unchanged."""
+    with servers.postgres() as pg:
+        return _judge(PostgresMigrations(pg))
+
+
+def clickhouse_is_migrated(servers: Servers) -> Finding:
+    """Every migration of this version, unchanged."""
+    with servers.clickhouse("default") as ch:
+        return _judge(ClickHouseMigrations(ch, servers.settings.clickhouse_database))
+
+
+def _judge(migrations: PostgresMigrations | ClickHouseMigrations) -> Finding:
+    try:
+        names = [one.name for one in migrations.pending()]
+    except MigrationError as error:
+        return failed(str(error), Entry.MIGRATION_REFUSED)
+    if names:
+        return failed(
+            f"not applied: {', '.join(names)}; run `analytics migrate`", Entry.MIGRATIONS_PENDING
+        )
+    return ok("all applied")
+
+
+def views_are_fresh(servers: Servers) -> Finding:
+    """Age and last error of each materialised view."""
+    with servers.postgres() as pg:
+        rows = pg.execute(statement("postgres/select_view_ages")).fetchall()
+    broken = [f"{view}: {error}" for view, _, _, error in rows if error is not None]
+    if broken:
+        return failed(f"the last refresh failed: {'; '.join(broken)}", Entry.REFRESH_FAILS)
+    never = [view for view, age, _, _ in rows if age is None]
+    if never:
+        return failed(f"never refreshed: {', '.join(never)}", Entry.VIEWS_STALE)
+    if not rows:
+        return failed("analytics_mvs names no view", Entry.VIEWS_STALE)
+    view, age, changes, _ = max(rows, key=lambda row: row[1])
+    text = f"{view} was refreshed {span(age)} ago and lacks {changes} changed rows"
+    if age >= FAILED_AGE_SECONDS:
+        return failed(f"{text}; is the daemon running?", Entry.VIEWS_STALE)
+    if age >= WARNING_AGE_SECONDS:
+        return warning(f"{text}; is the daemon running?", Entry.VIEWS_STALE)
+    return ok(f"all {len(rows)} refreshed within {span(age)}")
+
+
+def filters_are_valid(servers: Servers) -> Finding:
+    """Cohorts whose filters can't be evaluated have no members by them."""
+    with servers.postgres() as pg:
+        rows = pg.execute(statement("postgres/select_cohort_filter_errors")).fetchall()
+    if not rows:
+        return ok("the filters of every cohort can be evaluated")
+    _, company, name, error = rows[0]
+    more = f", and {len(rows) - 1} more" if len(rows) > 1 else ""
+    return warning(f"{name!r} of {company}: {error}{more}", Entry.COHORT_EMPTY)
+
+
+def changes_are_taken(servers: Servers) -> Finding:
+    """The change log of cohorts, members and users: what its readers have yet to take."""
+    with servers.postgres() as pg:
+        rows = pg.execute(statement("postgres/count_pending_changes")).fetchall()
+    waiting = {reader: (changes, age) for reader, known, changes, age in rows if known}
+    foreign = [reader for reader, known, _, _ in rows if not known]
+    expected = {"membership"} | ({"clickhouse"} if servers.settings.clickhouse_enabled else set())
+    # Both are written by the first sync; without a change there was nothing to sync.
+    if foreign or (missing := sorted(expected - waiting.keys())):
+        names = ", ".join(foreign or missing)
+        return warning(
+            f"no watermark of this database for {names}: a full resync is due within a minute",
+            Entry.POSTGRES_RESTORED,
+        )
+    late = {reader: one for reader, one in waiting.items() if one[0]}
+    if late:
+        texts = [
+            f"{changes} changes wait for {reader}, which took its last {span(age)} ago"
+            for reader, (changes, age) in late.items()
+        ]
+        return warning(
+            f"{'; '.join(texts)}: usual for a minute, else look at the cohort sensor",
+            Entry.COHORT_NOT_SYNCED,
+        )
+    newest = min(age for _, age in waiting.values())
+    return ok(f"none waits; the last was taken {span(newest)} ago")
+
+
+def both_sides_agree(servers: Servers) -> Finding:
+    """Counts of cohorts and memberships of each company, Postgres against ClickHouse."""
+
+    with contextlib.ExitStack() as stack:
+        pg = stack.enter_context(servers.postgres())
+        ch = stack.enter_context(servers.clickhouse())
+        if read_checkpoint(ch) is None:
+            return warning("nothing was synced to ClickHouse yet", Entry.COHORT_NOT_SYNCED)
+        try:
+            parity = compare_counts(pg, ch)
+        except psycopg.errors.LockNotAvailable:
+            return warning(
+                "a sync is under way; ask again when it is done", Entry.COHORT_NOT_SYNCED
+            )
+        except psycopg.errors.QueryCanceled:
+            return warning(
+                f"counting takes longer than {ANSWER_SECONDS} s; the check company_counts_match "
+                "in Dagster has the time for it",
+                Entry.PARITY,
+            )
+    if parity.differences:
+        one = parity.differences[0]
+        more = f", and {len(parity.differences) - 1} more" if len(parity.differences) > 1 else ""
+        return failed(
+            f"{one.company_id}: {one.postgres} rows of {one.table} in Postgres, {one.clickhouse} "
+            f"in ClickHouse{more}; start sync_cohorts with full: true",
+            Entry.PARITY,
+        )
+    pending = f", {parity.pending} with changes on their way" if parity.pending else ""
+    return ok(f"{parity.companies} companies agree{pending}")
