@@ -16,6 +16,7 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
+from config.logging import fields
 from config.names import EVENTS_STREAM
 from config.settings import Settings
 from events.accept import Event, accept
@@ -152,6 +153,14 @@ class Feed:
             self._hub.publish(decided)
         else:
             self._metrics.rejected(decided.reason)
+            if not self._settings.clickhouse_enabled:
+                # No sink puts it aside and says so.
+                logger.warning(
+                    "event not streamed",
+                    extra=fields(
+                        event=decided.id, reason=decided.reason.value, detail=decided.detail
+                    ),
+                )
             self._hub.advance(delivery.stream_seq, delivery.ms)
         if delivery.pending == 0:
             self.caught_up.set()

@@ -7,11 +7,13 @@ between replay and live exact.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from config.logging import fields
 from events.accept import Event
 from events.event_id import EventId
 from stream_api import frames
@@ -19,6 +21,8 @@ from stream_api.channel import SEVERAL, Channel, Entry, companies_of
 from stream_api.channels import Channels
 from stream_api.connection import Connection, Ending, ResetReason
 from stream_api.telemetry import StreamMetrics
+
+logger = logging.getLogger(__name__)
 
 # Clients that a draining instance sends away come back at random within this time.
 DRAIN_RETRY_SPREAD_MS = (500, 5000)
@@ -198,6 +202,14 @@ class Hub:
     def cut(self, connection: Connection, ending: Ending) -> None:
         """Cut a client that does not read; it resumes by its last id."""
         if connection.ended is None:
+            logger.info(
+                "stream cut",
+                extra=fields(
+                    company=connection.company_id,
+                    reason=ending.value,
+                    unsent_bytes=connection.unsent_bytes(),
+                ),
+            )
             self.release(connection, ending)
             connection.abort()
 
