@@ -116,7 +116,7 @@ def use_api(url: str) -> None:
             "cohort"
         ]
         for _ in range(2):
-            figures = api.get(f"/cohort/{made['id']}/metrics", params={"metric": "score"})
+            figures = api.get(f"/cohort/{made['cohortId']}/metrics", params={"metric": "score"})
             assert figures.status_code == 200, figures.text
 
 
