@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import typer
 
-from cli import dlq
+from cli import alert, backups, dlq, erase
 from cli.import_history import import_history
 from cli.migrate import migrate
 from cli.psql import psql
@@ -47,6 +47,11 @@ app.command(
 app.command()(token)
 app.command("import")(import_history)
 app.add_typer(dlq.app)
+app.command()(backups.backup)
+app.add_typer(backups.app)
+app.command()(backups.restore)
+app.add_typer(alert.app)
+app.add_typer(erase.app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -17,9 +17,10 @@ import httpx
 import typer
 
 from cli.refusal import Refused, one_line
-from cli.servers import START_IT, api_url, read_settings
+from cli.servers import START_IT, read_settings
 from cli.token import sign_token
 from config import Settings
+from config.addresses import api_url
 from events.accept import Reason
 
 app = typer.Typer(

@@ -26,7 +26,7 @@ def migrate(
     """Apply the migrations of Postgres and ClickHouse that are missing; safe to repeat."""
     settings = read_settings()
     try:
-        done = _run(settings, dry_run)
+        done = run_migrations(settings, dry_run)
     except MigrationError as error:
         raise Refused(f"migration refused: {error}") from None
     except ClickHouseError as error:
@@ -43,7 +43,8 @@ def migrate(
             print(f"{label:<10}  up to date")
 
 
-def _run(settings: Settings, dry_run: bool) -> dict[str, Sequence[Migration]]:
+def run_migrations(settings: Settings, dry_run: bool) -> dict[str, Sequence[Migration]]:
+    """Apply what is missing in both databases, or only read it; returns label → migrations."""
     with contextlib.ExitStack() as stack:
         postgres = PostgresMigrations(stack.enter_context(connect_postgres(settings)))
         databases: list[PostgresMigrations | ClickHouseMigrations] = [postgres]

@@ -13,7 +13,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError
 
 from cli.refusal import Refused, one_line, without_credentials
 from config import Settings, load_settings
-from config.addresses import LOOPBACK, with_embedded_ports
+from config.addresses import with_embedded_ports
 from config.settings import read_variables
 
 CONNECT_TIMEOUT_SECONDS = 5
@@ -28,14 +28,6 @@ def read_settings() -> Settings:
     """
     values = read_variables(os.environ, Path(".env"))
     return load_settings(with_embedded_ports(values), env_file=None)
-
-
-def api_url(settings: Settings) -> str:
-    """Where the sidecar is reached from this machine."""
-    host = settings.host_analytics
-    if host in {"0.0.0.0", "::"}:  # noqa: S104 (not bound: translated to an address that answers)
-        host = LOOPBACK
-    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port_analytics}"
 
 
 def connect_postgres(settings: Settings) -> psycopg.Connection:

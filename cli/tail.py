@@ -16,9 +16,10 @@ import typer
 from httpx_sse import ServerSentEvent, SSEError, connect_sse
 
 from cli.refusal import Refused, one_line
-from cli.servers import CONNECT_TIMEOUT_SECONDS, START_IT, api_url, read_settings
+from cli.servers import CONNECT_TIMEOUT_SECONDS, START_IT, read_settings
 from cli.token import sign_token, valid_company
 from config import Settings
+from config.addresses import api_url
 from config.names import SSE_EVENT_NAMES
 
 EVENT_NAMES = tuple(sorted(set(SSE_EVENT_NAMES.values())))

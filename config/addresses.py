@@ -8,7 +8,10 @@ go through here, so that a terminal which knows only the ports reaches the same 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from config.settings import Settings
 
 # Not `localhost`: that may resolve to ::1 first, and the embedded servers listen on IPv4 only.
 LOOPBACK: Final = "127.0.0.1"
@@ -28,3 +31,11 @@ def with_embedded_ports(values: Mapping[str, str]) -> dict[str, str]:
         "CLICKHOUSE_HOST": LOOPBACK,
     }
     return derived | {name: value for name, value in values.items() if value}
+
+
+def api_url(settings: Settings) -> str:
+    """Where the sidecar is reached from this machine."""
+    host = settings.host_analytics
+    if host in {"0.0.0.0", "::"}:  # noqa: S104 (not bound: translated to an address that answers)
+        host = LOOPBACK
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port_analytics}"

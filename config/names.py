@@ -4,6 +4,8 @@ from typing import Final
 
 EVENTS_STREAM: Final = "ANALYTICS_EVENTS"
 DLQ_STREAM: Final = "ANALYTICS_DLQ"
+# Key-value bucket with a copy of the ledger of erasures: no restore of a database undoes it.
+ERASURES_BUCKET: Final = "ANALYTICS_ERASURES"
 SINK_CONSUMER: Final = "clickhouse-sink"
 
 EVENT_SUBJECTS: Final = ("metrics.>", "journey.>", "q2q.>", "sroi.>", "vis.>")

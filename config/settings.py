@@ -7,10 +7,11 @@ value counts as unset. Names of variables are the field names in upper case.
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Self
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from dotenv import dotenv_values
 from pydantic import (
@@ -126,6 +127,26 @@ class Settings(BaseModel):
                 raise ValueError(f"not a URL that begins with {' or '.join(schemes)}://HOST")
         return value
 
+    @field_validator("backup_target")
+    @classmethod
+    def _target_is_a_disk_or_a_bucket(cls, value: str) -> str:
+        if not value.startswith("s3://"):
+            if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]*", value):
+                return value
+            raise ValueError("neither a disk of the ClickHouse server nor s3://BUCKET/PREFIX")
+        parts = urlsplit(value)
+        if "@" in parts.netloc:
+            raise ValueError("credentials stand in AWS_ACCESS_KEY_ID and _SECRET_ACCESS_KEY")
+        options = parse_qs(parts.query, keep_blank_values=True)
+        endpoint = options.get("endpoint", ["https://aws"])[-1]
+        if not parts.netloc or parts.fragment or not options.keys() <= {"endpoint", "region"}:
+            raise ValueError(
+                "write s3://BUCKET/PREFIX, then ?endpoint=https://HOST or ?region=NAME"
+            )
+        if urlsplit(endpoint).scheme not in {"http", "https"} or "@" in endpoint:
+            raise ValueError("endpoint is not http(s)://HOST[:PORT]")
+        return value
+
     @field_validator("allowed_origins")
     @classmethod
     def _origins_are_exact(cls, value: str) -> str:
@@ -203,5 +224,8 @@ def _one_line(item: ErrorDetails, values: Mapping[str, str]) -> str:
     if not item["loc"]:
         return message
     name = str(item["loc"][0]).upper()
-    shown = "" if name in SECRET_VARIABLES else f" (got {values.get(name, '')!r})"
+    # BACKUP_TARGET is to hold no key; a mistaken s3://KEY:SECRET@… is not repeated all the same.
+    shown = (
+        "" if name in SECRET_VARIABLES | {"BACKUP_TARGET"} else f" (got {values.get(name, '')!r})"
+    )
     return f"{name}: {message}{shown}"

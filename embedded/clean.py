@@ -1,11 +1,14 @@
 """`python -m embedded.clean`: remove what `make up` and the tools made. The next start begins anew.
 
+The folder `backups` stays: whoever cleans by mistake has nothing else.
+
 Removes only entries that are ours by name, so that an ANALYTICS_DATA which points to a folder with
 other things in it loses none of them.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -18,6 +21,7 @@ OURS = (
     *("postgres", "nats", "clickhouse", "dagster", "logs", "run"),
     *("demo-history-published", "lock"),
 )
+BACKUPS = "backups"
 CACHES = (".mypy_cache", ".pytest_cache", ".ruff_cache", ".hypothesis", "build", "dist")
 
 
@@ -29,6 +33,9 @@ def main() -> int:
             with locked(data):
                 for name in OURS:
                     remove(data / name)
+            # Made with the first start, long before the first backup.
+            with contextlib.suppress(OSError):
+                (data / BACKUPS).rmdir()
             if not any(data.iterdir()):
                 data.rmdir()
     except (SettingsError, Refused) as error:
@@ -36,7 +43,10 @@ def main() -> int:
         return 2
     for name in CACHES:
         remove(Path(name))
-    print(f"removed {data} and the caches. Next: make up")
+    kept = data / BACKUPS
+    print(
+        f"removed {data} and the caches{f', kept {kept}' if kept.exists() else ''}. Next: make up"
+    )
     return 0
 
 

@@ -12,9 +12,16 @@ HOST = "127.0.0.1"
 
 
 class ClickHouseServer:
-    """Where the process runs and how; `memory_mb` bounds what its queries may use."""
+    """Where the process runs and how; `memory_mb` bounds what its queries may use.
 
-    def __init__(self, data: Path, port: int, *, memory_mb: int = 2048) -> None:
+    `backups` is the folder of the disk `backups`. Inside of `data` by default, for servers that are
+    thrown away; otherwise beside it, so that losing `data` does not lose them.
+    """
+
+    def __init__(
+        self, data: Path, port: int, *, memory_mb: int = 2048, backups: Path | None = None
+    ) -> None:
+        self._backups = backups or data / "backups"
         self._data = data
         self._memory_mb = memory_mb
         self.port = port
@@ -29,6 +36,7 @@ class ClickHouseServer:
             command=(
                 sys.executable,
                 *("-m", "embedded.clickhouse", "--data", str(self._data)),
+                *("--backups", str(self._backups)),
                 *("--host", HOST, "--port", str(self.port)),
                 *("--memory-mb", str(self._memory_mb)),
             ),

@@ -56,7 +56,9 @@ def whole(addresses: Addresses) -> Plan:
     parts: tuple[Part, ...] = (
         postgres.part(),
         NatsServer(data / "nats", settings.nats_port).part(),
-        ClickHouseServer(data / "clickhouse", settings.clickhouse_port).part(),
+        ClickHouseServer(
+            data / "clickhouse", settings.clickhouse_port, backups=data / "backups"
+        ).part(),
         Part(
             name="sidecar",
             command=(sys.executable, "-m", "stream_api"),

@@ -29,11 +29,20 @@ def environment_settings() -> Settings:
     return load_settings(os.environ)
 
 
+# Typed as a resource of its own for what needs more than a connection.
+SettingsReader = Callable[[], Settings]
+
+
 class Databases:
     """Opens connections by settings that are read at each opening."""
 
-    def __init__(self, read_settings: Callable[[], Settings] = environment_settings) -> None:
+    def __init__(self, read_settings: SettingsReader = environment_settings) -> None:
         self._read_settings = read_settings
+
+    @property
+    def settings(self) -> Settings:
+        """The settings as they are now."""
+        return self._read_settings()
 
     @property
     def warehouse_enabled(self) -> bool:
@@ -53,8 +62,8 @@ class Databases:
             yield connection
 
     @contextmanager
-    def clickhouse(self) -> Iterator[Client]:
-        """The warehouse.
+    def clickhouse(self, timeout_seconds: int = CLICKHOUSE_TIMEOUT_SECONDS) -> Iterator[Client]:
+        """The warehouse; `timeout_seconds` is what one statement may take.
 
         Raises:
             RuntimeError: the warehouse half is switched off.
@@ -70,7 +79,7 @@ class Databases:
             database=settings.clickhouse_database,
             secure=settings.clickhouse_secure,
             connect_timeout=CONNECT_TIMEOUT_SECONDS,
-            send_receive_timeout=CLICKHOUSE_TIMEOUT_SECONDS,
+            send_receive_timeout=timeout_seconds,
             # Keys to delete and companies to read are parameters of up to 100 KB, and addresses of
             # 64 KB are too long for some servers and proxies.
             form_encode_query_params=True,

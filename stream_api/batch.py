@@ -10,9 +10,9 @@ from config.names import TABLE_EVENTS, TABLE_METRICS
 from events import rows
 from events.accept import Event, Rejection, accept
 from events.rows import DeadLetter
-from stream_api.bulk import BulkMessage
 from stream_api.delivery import parse_delivery
 from stream_api.nats_client import subject_text
+from stream_api.wire import WireMessage
 
 # Messages that are worked on in one step of the event loop, about 4 ms: streams next door wait.
 STEP_MESSAGES = 1000
@@ -26,7 +26,7 @@ class Batch:
     When the engine refuses some, the messages are decided on once more.
     """
 
-    messages: list[BulkMessage] = field(default_factory=list)
+    messages: list[WireMessage] = field(default_factory=list)
     letters: list[DeadLetter] = field(default_factory=list)
     rows: int = 0
     size: int = 0
@@ -36,7 +36,7 @@ class Batch:
         default_factory=lambda: {TABLE_EVENTS: bytearray(), TABLE_METRICS: bytearray()}
     )
 
-    def add(self, messages: list[BulkMessage]) -> None:
+    def add(self, messages: list[WireMessage]) -> None:
         """Decide on messages and hold them."""
         events = []
         for message in messages:
@@ -71,7 +71,7 @@ class Batch:
         return event
 
 
-async def _batch_of(messages: list[BulkMessage]) -> Batch:
+async def _batch_of(messages: list[WireMessage]) -> Batch:
     batch = Batch()
     for start in range(0, len(messages), STEP_MESSAGES):
         batch.add(messages[start : start + STEP_MESSAGES])
@@ -79,7 +79,7 @@ async def _batch_of(messages: list[BulkMessage]) -> Batch:
     return batch
 
 
-def _decide(message: BulkMessage) -> Event | Rejection:
+def _decide(message: WireMessage) -> Event | Rejection:
     subject, reply, data = message
-    stream_seq, _, ms, _ = parse_delivery(reply.decode())
-    return accept(subject_text(subject), stream_seq, ms, data)
+    delivery = parse_delivery(reply)
+    return accept(subject_text(subject), delivery.stream_seq, delivery.ms, data)

@@ -1,7 +1,7 @@
 """One company's channel: its recent events and the streams that are open for it.
 
-An event is encoded once a company. The first one is written in the same turn of the loop; what
-follows within the pace (16 ms, one display frame) goes out in one write, because the kernel's
+An event is encoded once a company. The first one is written in the turn of the loop that read it;
+what follows within the pace (16 ms, one display frame) goes out in one write, because the kernel's
 send is most of the cost of a delivery.
 """
 
@@ -50,12 +50,12 @@ class Channel:
 
     __slots__ = (
         "_buffer_bytes",
+        "_frame",
         "_loop",
         "_on_flush",
         "_pace",
         "_pending",
         "_ring_bytes",
-        "_scheduled",
         "_sent_at",
         "company_id",
         "floor",
@@ -78,7 +78,7 @@ class Channel:
         self._ring_bytes = 0
         self._pace = pace_seconds
         self._pending: list[Entry] = []
-        self._scheduled: asyncio.Handle | None = None
+        self._frame: asyncio.TimerHandle | None = None
         self._sent_at = 0.0
         self._buffer_bytes = buffer_bytes
         self._on_flush = on_flush
@@ -92,18 +92,28 @@ class Channel:
         """All live connections, in a list of its own so that the caller may end some."""
         return iter([c for group in self.groups.values() for c in group])
 
-    def publish(self, entry: Entry) -> None:
-        """Keep an entry and send it to all live connections, now or with the next frame."""
+    def publish(self, entry: Entry) -> bool:
+        """Keep an entry for all live connections; true when it is due, and `flush` is to be called.
+
+        Otherwise it goes out with what is due already, or with the next frame.
+        """
         self.ring.append(entry)
         self._ring_bytes += len(entry.frame)
         while len(self.ring) > RING_EVENTS or self._ring_bytes > RING_BYTES:
             evicted = self.ring.popleft()
             self._ring_bytes -= len(evicted.frame)
             self.floor = evicted.seq
-        if self.groups:
-            self._pending.append(entry)
-            if self._scheduled is None:
-                self._schedule()
+        if not self.groups:
+            return False
+        self._pending.append(entry)
+        if len(self._pending) > 1:
+            return False
+        if self._pace:
+            wait = self._sent_at + self._pace - time.monotonic()
+            if wait > 0:
+                self._frame = self._loop.call_later(wait, self.flush)
+                return False
+        return True
 
     def forget(self, floor: int) -> None:
         """Send what is pending, and start over with an empty ring above `floor`."""
@@ -145,9 +155,9 @@ class Channel:
         A connection with too much unsent is left out and handed to `on_flush` as slow. What was
         unsent before this write decides, so that one large event never cuts a reader that keeps up.
         """
-        if self._scheduled is not None:
-            self._scheduled.cancel()
-            self._scheduled = None
+        if self._frame is not None:
+            self._frame.cancel()
+            self._frame = None
         if not self._pending:
             return
         entries, self._pending = self._pending, []
@@ -162,17 +172,9 @@ class Channel:
             if framed:
                 data = frames.chunk(data)
             for connection in group:
-                if connection.unsent_bytes() > self._buffer_bytes:
+                if connection.behind and connection.unsent_bytes() > self._buffer_bytes:
                     slow.append(connection)
                 else:
                     connection.write(data)
             deliveries += len(wanted) * len(group)
         self._on_flush(entries, deliveries, slow)
-
-    def _schedule(self) -> None:
-        wait = self._sent_at + self._pace - time.monotonic()
-        if self._pace and wait > 0:
-            self._scheduled = self._loop.call_later(wait, self.flush)
-        else:
-            # At the end of this turn of the loop: a burst read at once goes out at once.
-            self._scheduled = self._loop.call_soon(self.flush)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from stream_api.channel import Channel, Entry, companies_of
+from stream_api.channel import Channel, companies_of
 
 
 class Channels:
@@ -35,12 +35,11 @@ class Channels:
         """Those of one company each; the others' rings hold the same entries once more."""
         return list(self._single.values())
 
-    def publish(self, company_id: str, floor: int, entry: Entry) -> None:
-        """Give a company's event to its channel and to those that it is one of."""
-        self.get(company_id, floor).publish(entry)
-        if self._joined:
-            for channel in self._joined_by_company.get(company_id, ()):
-                channel.publish(entry)
+    def of(self, company_id: str, floor: int) -> Sequence[Channel]:
+        """The channels that a company's event goes to: its own, and those that it is one of."""
+        own = self.get(company_id, floor)
+        joined = self._joined_by_company.get(company_id)
+        return (own, *joined) if joined else (own,)
 
     def join(self, name: str, floor: int) -> None:
         """Make sure of the channel of several companies; its ring has what is above `floor`."""

@@ -28,6 +28,7 @@ class Ending(StrEnum):
     DRAIN = "drain"
     LIFETIME = "lifetime"
     SWITCHED_OFF = "switched_off"
+    POLLED = "polled"
 
 
 class ResetReason(StrEnum):
@@ -49,6 +50,7 @@ class Connection:
     __slots__ = (
         "attached",
         "beat",
+        "behind",
         "company_id",
         "ended",
         "expiry",
@@ -67,6 +69,8 @@ class Connection:
         self.ended: Ending | None = None
         self.replayed = 0
         self.attached = False
+        # Whether a write has left bytes over; only then `unsent_bytes` is worth the question.
+        self.behind = False
         # Which of the hub's slices of a heartbeat period this stream gets its heartbeat in.
         self.beat = 0
         self.stalled_since: float | None = None
@@ -146,6 +150,7 @@ class QueuedConnection(Connection):
     def write(self, data: bytes) -> None:
         self._queue.append(data)
         self._unsent += len(data)
+        self.behind = True
         self._wakeup.set()
 
     def unsent_bytes(self) -> int:
@@ -166,6 +171,7 @@ class QueuedConnection(Connection):
         """`count` bytes that were never queued are on their way; those before have been taken."""
         self._unsent += count - self._sending
         self._sending = count
+        self.behind = self._unsent > 0
 
     async def next_bytes(self) -> bytes | None:
         """Bytes written so far, at most about 64 KiB; None when the stream has ended.

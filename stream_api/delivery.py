@@ -6,12 +6,12 @@ with domains put two tokens before the stream and may add more behind (NATS ADR-
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import msgspec
 
 _PLAIN_TOKENS = 9
 
 
-class Delivery(NamedTuple):
+class Delivery(msgspec.Struct, frozen=True, gc=False):
     """Sequences, stream time in epoch ms, and how many messages wait behind this one."""
 
     stream_seq: int
@@ -20,13 +20,13 @@ class Delivery(NamedTuple):
     pending: int
 
 
-def parse_delivery(reply: str) -> Delivery:
+def parse_delivery(reply: bytes) -> Delivery:
     """Read a message's reply subject.
 
     Raises:
         ValueError: `reply` is no acknowledgement subject.
     """
-    tokens = reply.split(".")
+    tokens = reply.split(b".")
     shift = 0 if len(tokens) == _PLAIN_TOKENS else 2
     try:
         return Delivery(

@@ -3,27 +3,32 @@
 Every instance has one, on a consumer of its own, so instances need no coordination. A gap in the
 consumer's sequence, a missed heartbeat or a reconnect makes it start over behind the last message
 that it saw; a recreated stream (another `created`) makes it start at that one's beginning.
+
+Messages come in the event loop's turn that read them off the socket (`wire.py`), and what is due
+is written to the clients before that turn ends.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import time
 from typing import Any
 
-from nats.aio.client import Client as Nats
-from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from config.logging import fields
 from config.names import EVENTS_STREAM
 from config.settings import Settings
-from events.accept import Event, accept
+from events.accept import Event, Rejection, accept
 from stream_api.delivery import parse_delivery
 from stream_api.hub import Hub
+from stream_api.nats_client import NatsClient, subject_text
 from stream_api.streams import created_ms, ensure_streams
 from stream_api.telemetry import StreamMetrics
+from stream_api.wire import Status, WireMessage
 
 logger = logging.getLogger(__name__)
 
@@ -41,16 +46,21 @@ DELETE_SECONDS = 1.0
 class Feed:
     """Runs until cancelled. `caught_up` is set once the hub has what the stream had at start."""
 
-    def __init__(self, nats: Nats, hub: Hub, settings: Settings, metrics: StreamMetrics) -> None:
+    def __init__(
+        self, nats: NatsClient, hub: Hub, settings: Settings, metrics: StreamMetrics
+    ) -> None:
         self._nats = nats
         self._settings = settings
         self._js = nats.jetstream()
         self._hub = hub
         self._metrics = metrics
-        self._trouble = asyncio.Event()
         self._reason = ""
+        self._fault: Exception | None = None
+        # Subjects that want an empty answer: flow control.
+        self._answers: list[str] = []
+        self._wake = asyncio.Event()
         self._consumer_seq = 0
-        self._last_heard = 0.0
+        self._heard_at = 0.0
         self.caught_up = asyncio.Event()
 
     async def run(self) -> None:
@@ -68,7 +78,31 @@ class Feed:
     def restart(self, reason: str) -> None:
         """Make the reader start over, e.g. after a reconnect."""
         self._reason = reason
-        self._trouble.set()
+        self._wake.set()
+
+    def on_messages(self, messages: list[WireMessage]) -> None:
+        """Decide on what one read has brought, and write what is due."""
+        if self._reason:
+            return
+        self._heard_at = time.monotonic()
+        try:
+            self._publish(messages)
+        except Exception as error:
+            self._fault = error
+            self.restart("fault")
+
+    def on_status(self, status: Status) -> None:
+        """A heartbeat says which consumer sequence came last; flow control wants an answer."""
+        if self._reason:
+            return
+        self._heard_at = time.monotonic()
+        last = status.headers.get("Nats-Last-Consumer")
+        if last is not None and int(last) != self._consumer_seq:
+            self.restart("sequence_gap")
+        answer = status.reply or status.headers.get("Nats-Consumer-Stalled")
+        if answer:
+            self._answers.append(answer)
+            self._wake.set()
 
     async def _read_until_trouble(self) -> None:
         await ensure_streams(self._js, self._settings)
@@ -81,11 +115,13 @@ class Feed:
         elif last < self._hub.position.seq:
             # The same stream with a lower sequence: a purge or a restored older copy.
             self._hub.begin(created, last, self._hub.position.ms)
-        self._trouble.clear()
+        self._reason = ""
+        self._wake.clear()
+        self._answers.clear()
         self._consumer_seq = 0
-        self._last_heard = asyncio.get_running_loop().time()
+        self._heard_at = time.monotonic()
         inbox = self._nats.new_inbox()
-        subscription = await self._nats.subscribe(inbox, cb=self._on_message)
+        subscription = await self._nats.subscribe_direct(inbox, self)
         consumer = ""
         try:
             created_consumer = await self._js.add_consumer(
@@ -110,69 +146,59 @@ class Feed:
             await self._watch()
         finally:
             await self._stop(subscription, consumer)
+        if self._fault is not None:
+            raise self._fault
 
     async def _watch(self) -> None:
-        """Return when the reader is in trouble: told so, or silent for too long."""
-        loop = asyncio.get_running_loop()
-        while not self._trouble.is_set():
-            silence = loop.time() - self._last_heard
-            left = IDLE_HEARTBEAT_SECONDS * MISSED_HEARTBEATS - silence
+        """Answer flow control; return when in trouble: told so, or silent for too long."""
+        while not self._reason:
+            left = IDLE_HEARTBEAT_SECONDS * MISSED_HEARTBEATS + self._heard_at - time.monotonic()
             if left <= 0:
                 self.restart("heartbeats_missed")
                 return
-            try:
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(left):
-                    await self._trouble.wait()
-            except TimeoutError:
-                continue
+                    await self._wake.wait()
+            self._wake.clear()
+            answers, self._answers = self._answers, []
+            for answer in answers:
+                await self._nats.publish(answer, b"")
 
     async def _stop(self, subscription: Any, consumer: str) -> None:
         try:
             async with asyncio.timeout(DELETE_SECONDS):
-                await subscription.unsubscribe()
+                await self._nats.unsubscribe_direct(subscription)
                 if consumer and self._nats.is_connected:
                     await self._js.delete_consumer(EVENTS_STREAM, consumer)
         except (NatsError, TimeoutError, OSError) as error:
             # The server removes an abandoned consumer by itself.
             logger.debug("consumer %s left behind: %s", consumer, error)
 
-    async def _on_message(self, message: Msg) -> None:
-        self._last_heard = asyncio.get_running_loop().time()
-        if self._trouble.is_set():
-            return
-        if not message.reply.startswith("$JS.ACK."):
-            await self._on_status(message)
-            return
-        delivery = parse_delivery(message.reply)
-        if delivery.consumer_seq != self._consumer_seq + 1:
-            self.restart("sequence_gap")
-            return
-        self._consumer_seq = delivery.consumer_seq
-        decided = accept(message.subject, delivery.stream_seq, delivery.ms, message.data)
-        if isinstance(decided, Event):
-            self._hub.publish(decided)
-        else:
-            self._metrics.rejected(decided.reason)
-            if not self._settings.clickhouse_enabled:
-                # No sink puts it aside and says so.
-                logger.warning(
-                    "event not streamed",
-                    extra=fields(
-                        event=decided.id, reason=decided.reason.value, detail=decided.detail
-                    ),
-                )
-            self._hub.advance(delivery.stream_seq, delivery.ms)
-        if delivery.pending == 0:
-            self.caught_up.set()
+    def _reject(self, decided: Rejection) -> None:
+        self._metrics.rejected(decided.reason)
+        if not self._settings.clickhouse_enabled:
+            # No sink puts it aside and says so.
+            logger.warning(
+                "event not streamed",
+                extra=fields(event=decided.id, reason=decided.reason.value, detail=decided.detail),
+            )
 
-    async def _on_status(self, message: Msg) -> None:
-        """A heartbeat says which consumer sequence came last; flow control wants an answer."""
-        headers = message.headers or {}
-        if message.reply:
-            await self._nats.publish(message.reply, b"")
-        last = headers.get("Nats-Last-Consumer")
-        if last is not None and int(last) != self._consumer_seq:
-            self.restart("sequence_gap")
-        stalled = headers.get("Nats-Consumer-Stalled")
-        if stalled:
-            await self._nats.publish(stalled, b"")
+    def _publish(self, messages: list[WireMessage]) -> None:
+        events: list[Event] = []
+        delivery = None
+        for subject, reply, data in messages:
+            following = parse_delivery(reply)
+            if following.consumer_seq != self._consumer_seq + 1:
+                self.restart("sequence_gap")
+                break
+            delivery = following
+            self._consumer_seq = delivery.consumer_seq
+            decided = accept(subject_text(subject), delivery.stream_seq, delivery.ms, data)
+            if isinstance(decided, Event):
+                events.append(decided)
+            else:
+                self._reject(decided)
+        if delivery is not None:
+            self._hub.publish(events, delivery.stream_seq, delivery.ms)
+            if delivery.pending == 0:
+                self.caught_up.set()

@@ -23,6 +23,8 @@ from stream_api.warehouse import Warehouse
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 2.0
+# A warehouse that takes a question and says nothing is away too; its own timeout is for queries.
+PING_SECONDS = 5.0
 
 
 @dataclass
@@ -119,7 +121,11 @@ class Health:
 
     async def _poll_clickhouse(self) -> None:
         if self._warehouse is not None:
-            self.answers["clickhouse"] = await self._warehouse.ping()
+            try:
+                async with asyncio.timeout(PING_SECONDS):
+                    self.answers["clickhouse"] = await self._warehouse.ping()
+            except TimeoutError:
+                self.answers["clickhouse"] = False
 
     async def _poll_sink(self) -> None:
         if self._warehouse is None or not self._nats.is_connected:

@@ -7,10 +7,12 @@ between replay and live exact.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from config.logging import fields
@@ -28,6 +30,8 @@ logger = logging.getLogger(__name__)
 DRAIN_RETRY_SPREAD_MS = (500, 5000)
 # A client that does not take its farewell within this time is cut.
 FAREWELL_SECONDS = 2.0
+# Sockets that are closed unread in one turn of the event loop, about 1 ms.
+ABORTS_A_TURN = 8
 
 
 class Hub:
@@ -57,12 +61,15 @@ class Hub:
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
         # Accepted by a route and not ended yet, catching up or live.
         self.open: set[Connection] = set()
+        # Ended, and not closed yet.
+        self._doomed: deque[Connection] = deque()
         self._open_by_company: dict[str, int] = {}
         self.draining = False
         # One life of the stream: its creation time in epoch ms tells it from a recreated one.
         self.stream_created_ms = 0
         self.start_seq = 0
         self.position = EventId.position(0, 0)
+        self._life_began = asyncio.Event()
 
     # --- events in ------------------------------------------------------------------------
 
@@ -71,6 +78,8 @@ class Hub:
 
         Live streams are told by a `reset`: what the old life still had for them is not known.
         """
+        self._life_began.set()
+        self._life_began = asyncio.Event()
         first_life = self.stream_created_ms == 0
         self.stream_created_ms = created_ms
         self.start_seq = after_seq
@@ -86,25 +95,40 @@ class Hub:
                     self._metrics.reset(ResetReason.OTHER_STREAM.value)
                     connection.send(lost)
 
-    def publish(self, event: Event) -> None:
-        """Take the next event of the stream."""
-        entry = Entry(
-            event.id.seq,
-            event.id.ms,
-            event.name,
-            frames.event_frame(event.name, event.payload, str(event.id)),
-        )
-        self._channels.publish(event.company_id, self.start_seq, entry)
-        self.advance(event.id.seq, event.id.ms)
+    def publish(self, events: Sequence[Event], seq: int, ms: int) -> None:
+        """Take the next events: what one read has brought, the stream being read up to `seq` now.
 
-    def advance(self, seq: int, ms: int) -> None:
-        """The stream was read up to `seq`, whether or not the message was an event."""
+        What is due of them is written before this returns: no timer, task or turn of the loop.
+        """
+        due: list[Channel] = []
+        for event in events:
+            entry = Entry(
+                event.id.seq,
+                event.id.ms,
+                event.name,
+                frames.event_frame(event.name, event.payload, str(event.id)),
+            )
+            for channel in self._channels.of(event.company_id, self.start_seq):
+                if channel.publish(entry):
+                    due.append(channel)
         self.position = EventId.position(seq, ms)
         if self._waiters:
             for wanted, waiter in self._waiters:
                 if wanted <= seq and not waiter.done():
                     waiter.set_result(None)
             self._waiters = [w for w in self._waiters if not w[1].done()]
+        for channel in due:
+            channel.flush()
+
+    def forget(self, company_id: str) -> None:
+        """Drop what is kept in memory of a company's past; live streams go on.
+
+        Who resumes in it is served from the warehouse and the stream, out of which an erasure has
+        taken what must not be shown.
+        """
+        for channel in self.channels():
+            if company_id in companies_of(channel.company_id):
+                channel.forget(self.position.seq)
 
     async def reached(self, seq: int, timeout: float) -> bool:
         """Wait until the stream was read up to `seq`; False when `timeout` seconds pass first."""
@@ -120,6 +144,17 @@ class Hub:
         finally:
             self._waiters = [w for w in self._waiters if w[1] is not waiter]
         return True
+
+    async def know_life_of(self, wanted: EventId, timeout: float) -> None:
+        """Wait, at most `timeout` seconds, if `wanted` seems to be of a life not begun here yet.
+
+        It does when it is later than what was read last under a higher sequence. (After a change of
+        leader a stream's clock may go back a little: then it only seems so.)
+        """
+        if wanted.seq <= self.position.seq and wanted.ms > self.position.ms:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout):
+                    await self._life_began.wait()
 
     def find_channel(self, name: str) -> Channel | None:
         """The channel of a company or of several, if there is one already."""
@@ -200,18 +235,32 @@ class Hub:
             self.end(connection, Ending.DRAIN, random.randint(*DRAIN_RETRY_SPREAD_MS))  # noqa: S311
 
     def cut(self, connection: Connection, ending: Ending) -> None:
-        """Cut a client that does not read; it resumes by its last id."""
+        """Cut a client that does not read; it resumes by its last id.
+
+        It gets nothing from now on. Its socket is closed soon: the kernel takes 0.1 ms to throw
+        away what one holds, and many that stall together pass the limit in the same write.
+        """
         if connection.ended is None:
+            self.release(connection, ending)
+            self._doomed.append(connection)
+            if len(self._doomed) == 1:
+                asyncio.get_running_loop().call_soon(self._abort_some)
+
+    def _abort_some(self) -> None:
+        for _ in range(min(ABORTS_A_TURN, len(self._doomed))):
+            connection = self._doomed.popleft()
+            # Here and not where it was decided, which is in the midst of a write to all.
             logger.info(
                 "stream cut",
                 extra=fields(
                     company=connection.company_id,
-                    reason=ending.value,
+                    reason=connection.ended,
                     unsent_bytes=connection.unsent_bytes(),
                 ),
             )
-            self.release(connection, ending)
             connection.abort()
+        if self._doomed:
+            asyncio.get_running_loop().call_soon(self._abort_some)
 
     async def run_heartbeat(self) -> None:
         """Send heartbeats and cut stalled readers, a slice of the connections each second."""
@@ -229,7 +278,9 @@ class Hub:
         """
         now = self._clock()
         for connection in list(self.open):
-            unsent = connection.unsent_bytes()
+            # During a replay the response writes, and `behind` is not kept.
+            asked = connection.behind or not connection.attached
+            unsent = connection.unsent_bytes() if asked else 0
             progress = unsent == 0 or unsent < connection.unsent_seen
             connection.unsent_seen = unsent
             if progress:

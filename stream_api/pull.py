@@ -16,11 +16,11 @@ import logging
 import time
 from collections.abc import Callable
 
-from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from config.names import EVENTS_STREAM, SINK_CONSUMER
-from stream_api.bulk import BulkClient, BulkMessage
+from stream_api.nats_client import NatsClient
+from stream_api.wire import Status, WireMessage
 
 logger = logging.getLogger(__name__)
 
@@ -41,8 +41,8 @@ class Pull:
 
     def __init__(
         self,
-        nats: BulkClient,
-        take: Callable[[list[BulkMessage]], None],
+        nats: NatsClient,
+        take: Callable[[list[WireMessage]], None],
         wake: Callable[[], None],
     ) -> None:
         self._nats = nats
@@ -57,14 +57,12 @@ class Pull:
 
     async def open(self) -> None:
         """Listen for answers; through reconnects too."""
-        self._subscription = await self._nats.subscribe_bulk(
-            f"{self._inbox}.*", self._on_messages, self._on_other
-        )
+        self._subscription = await self._nats.subscribe_direct(f"{self._inbox}.*", self)
 
     async def close(self) -> None:
         """Take no more; what is on its way is delivered to somebody else later."""
         if self._subscription is not None:
-            await self._nats.unsubscribe_bulk(self._subscription)
+            await self._nats.unsubscribe_direct(self._subscription)
 
     async def ask(self, messages: int, size: int) -> None:
         """Ask for so many messages of so many bytes together.
@@ -98,26 +96,22 @@ class Pull:
             logger.warning("no heartbeat for %d s: asking anew", SILENCE_SECONDS)
             self.forget()
 
-    def _on_messages(self, messages: list[BulkMessage]) -> None:
+    def on_messages(self, messages: list[WireMessage]) -> None:
+        """Messages of the open request, or late ones of an earlier one."""
         self._heard_at = time.monotonic()
         self.messages = max(0, self.messages - len(messages))
         self._take(messages)
         if not self.messages:
             self._wake()
 
-    async def _on_other(self, message: Msg) -> None:
-        """A status, or a message that nats-py has cut out."""
-        if message.reply:
-            self._on_messages([(message.subject.encode(), message.reply.encode(), message.data)])
-            return
-        if message.subject != f"{self._inbox}.{self._number}":
+    def on_status(self, status: Status) -> None:
+        """A heartbeat, or the end of a request."""
+        if status.subject != f"{self._inbox}.{self._number}":
             return
         self._heard_at = time.monotonic()
-        headers = message.headers or {}
-        status, why = headers.get("Status", ""), headers.get("Description", "")
-        if status == "100":
+        if status.code == "100":
             return
-        if why not in ORDINARY_ENDS:
-            logger.warning("pull ended: %s %s", status, why)
+        if status.description not in ORDINARY_ENDS:
+            logger.warning("pull ended: %s %s", status.code, status.description)
             self.lost = True
         self.forget()

@@ -26,6 +26,8 @@ from stream_api.telemetry import StreamMetrics
 SEAM_BYTES = 64 * 1024
 # An instance may be some messages behind the one that the client left.
 REACH_TIMEOUT_SECONDS = 3.0
+# An instance learns of a recreated stream by three missed heartbeats, and starts over.
+LIFE_TIMEOUT_SECONDS = 5.0
 
 
 REFUSALS = {
@@ -71,6 +73,8 @@ class Replay:
         wanted = EventId.parse(last_id)
         if wanted is None:
             return Resume(None, ResetReason.UNKNOWN_ID)
+        if not self._in_ring(company_id, wanted):
+            await self._hub.know_life_of(wanted, LIFE_TIMEOUT_SECONDS)
         life_ms = self._hub.stream_created_ms
         reset = await self._refusal(company_id, wanted)
         return Resume(wanted, None, life_ms) if reset is None else Resume(None, reset)

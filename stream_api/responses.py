@@ -31,24 +31,28 @@ def stream_response(
     company_id: str,
     types: frozenset[str] | None,
     resume: Resume,
+    once: bool = False,
 ) -> tuple[Connection, Response]:
-    """The connection and the response that carries it; the caller admits the connection."""
+    """The connection and the response that carries it; the caller admits the connection.
+
+    With `once` the stream ends as soon as it is live: what was behind the last id, and `connected`.
+    """
     protocol = (scope.get("extensions") or {}).get(EXTENSION, {}).get("protocol")
     if protocol is not None and scope["http_version"] == "1.1":
         direct = DirectConnection(company_id, types, protocol.transport)
-        return direct, DirectStreamResponse(hub, replay, direct, resume, protocol)
+        return direct, DirectStreamResponse(hub, replay, direct, resume, protocol, once)
     queued = QueuedConnection(company_id, types)
-    return queued, QueuedStreamResponse(hub, replay, queued, resume)
+    return queued, QueuedStreamResponse(hub, replay, queued, resume, once)
 
 
 class QueuedStreamResponse(EventSourceResponse):
     """`sse-starlette`'s response, which gives the connection back however it ends."""
 
     def __init__(
-        self, hub: Hub, replay: Replay, connection: QueuedConnection, resume: Resume
+        self, hub: Hub, replay: Replay, connection: QueuedConnection, resume: Resume, once: bool
     ) -> None:
         super().__init__(
-            self._bytes(replay, connection, resume),
+            self._bytes(replay, connection, resume, once),
             headers=HEADERS,
             ping=0,  # the hub sends the heartbeats of all streams
             # It watches for the server's stop by itself, and must leave time for the farewell.
@@ -65,12 +69,14 @@ class QueuedStreamResponse(EventSourceResponse):
             self._hub.release(self._connection, Ending.CLIENT_GONE)
 
     async def _bytes(
-        self, replay: Replay, connection: QueuedConnection, resume: Resume
+        self, replay: Replay, connection: QueuedConnection, resume: Resume, once: bool
     ) -> AsyncIterator[bytes]:
         connection.task = asyncio.current_task()
         async for piece in replay.catch_up(connection, resume):
             connection.sending(len(piece))
             yield piece
+        if once:
+            self._hub.end(connection, Ending.POLLED)
         while (data := await connection.next_bytes()) is not None:
             yield data
 
@@ -85,6 +91,7 @@ class DirectStreamResponse(Response):
         connection: DirectConnection,
         resume: Resume,
         protocol: StreamingProtocol,
+        once: bool,
     ) -> None:
         super().__init__(headers=HEADERS)
         del self.headers["content-length"]
@@ -94,6 +101,7 @@ class DirectStreamResponse(Response):
         self._connection = connection
         self._resume = resume
         self._protocol = protocol
+        self._once = once
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         connection, transport = self._connection, self._protocol.transport
@@ -115,6 +123,8 @@ class DirectStreamResponse(Response):
         self._protocol.take_over(connection, self._gone)
         if transport.is_closing():
             self._gone(connection)
+        elif self._once:
+            self._hub.end(connection, Ending.POLLED)
 
     def _gone(self, connection: DirectConnection) -> None:
         self._hub.release(connection, Ending.CLIENT_GONE)

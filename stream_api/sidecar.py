@@ -24,10 +24,10 @@ from config.logging import fields
 from config.settings import Settings
 from sql.migrations import MigrationError, PostgresMigrations
 from stream_api.auth import Authenticator
-from stream_api.bulk import BulkClient
 from stream_api.cluster import Cluster
 from stream_api.cohort_api import CohortApi
 from stream_api.connection import Ending
+from stream_api.erased import ErasedCompanies
 from stream_api.feed import Feed
 from stream_api.flags import StreamingFlags
 from stream_api.health import Health
@@ -63,7 +63,7 @@ class Sidecar:
         self.http_metrics = HttpMetrics(self.registry)
         self.nats = NatsClient()
         # Of its own, so that a backlog on its way to the sink does not stand before live events.
-        self.sink_nats = BulkClient()
+        self.sink_nats = NatsClient()
         self.platform = Platform(settings)
         self.warehouse = Warehouse(settings) if settings.clickhouse_enabled else None
         self.hub = Hub(
@@ -80,6 +80,7 @@ class Sidecar:
         self.tickets = Tickets(self.nats)
         self.cluster = Cluster(self.nats, self.hub, self.instance)
         self.flags = StreamingFlags(self.platform, self._switched_off)
+        self.erased = ErasedCompanies(self.platform, self.hub.forget)
         self.health = Health(self.nats, self.platform, self.warehouse, self.sink_metrics)
         self.cohort_api = (
             CohortApi(settings, self.platform, self.registry, self.health.as_of)
@@ -231,6 +232,8 @@ class Sidecar:
                 self.not_migrated = str(error)
             if not self.migrated:
                 await asyncio.sleep(MIGRATIONS_PAUSE_SECONDS)
+        # Its table is there from now on.
+        self._spawn(self.erased.run(), "erased")
 
     def _pending_migrations(self) -> list[str]:
         url = self.settings.database_url.get_secret_value()

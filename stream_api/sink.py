@@ -22,12 +22,13 @@ from events.accept import Reason, Rejection
 from events.rows import INSERT_SETTINGS, DeadLetter
 from stream_api import dead_letters
 from stream_api.batch import Batch
-from stream_api.bulk import BulkClient, BulkMessage
 from stream_api.delivery import parse_delivery
+from stream_api.nats_client import NatsClient
 from stream_api.pull import Pull
 from stream_api.streams import ensure_streams
 from stream_api.telemetry import SinkMetrics
 from stream_api.warehouse import RowsRefusedError, Warehouse, WarehouseAwayError
+from stream_api.wire import WireMessage
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ class Sink:
     """Runs until it is told to drain. `away` names why ClickHouse does not take rows, if so."""
 
     def __init__(
-        self, nats: BulkClient, warehouse: Warehouse, settings: Settings, metrics: SinkMetrics
+        self, nats: NatsClient, warehouse: Warehouse, settings: Settings, metrics: SinkMetrics
     ) -> None:
         self._nats = nats
         self._js = nats.jetstream()
@@ -136,7 +137,7 @@ class Sink:
         if want > 0 and want_bytes > 0:
             await pull.ask(want, want_bytes)
 
-    def _take(self, messages: list[BulkMessage]) -> None:
+    def _take(self, messages: list[WireMessage]) -> None:
         """Decide on the messages of one read: at most 32 KiB, a step of about 1 ms."""
         batch = self._batch
         if not batch.messages:
@@ -144,7 +145,7 @@ class Sink:
             self._wake.set()
         try:
             batch.add(messages)
-            self._waiting = parse_delivery(messages[-1][1].decode()).pending
+            self._waiting = parse_delivery(messages[-1][1]).pending
         except Exception as error:
             self._fault = error
         if self._is_full() or self._fault is not None:

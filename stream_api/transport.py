@@ -8,9 +8,11 @@ which is what memory an open stream costs, and a delivery becomes one `transport
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -21,6 +23,7 @@ from stream_api.connection import DirectConnection
 EXTENSION = "analytics.stream"
 # Farewell frames are small; a client that has not taken its own by then is cut.
 FAREWELL_SECONDS = 2.0
+TICK_SECONDS = 1.0
 # What the kernel may hold unsent for one stream; it doubles the number. Left alone, a loopback
 # socket takes 2.6 MB before our own limit sees a byte. With 500 clients that never read, the p99 of
 # 200 readers beside them fell from 850-2,100 to 7-37 ms.
@@ -56,6 +59,10 @@ class StreamingProtocol(HttpToolsProtocol):
         """The request is over; `on_gone` is called when the client has gone."""
         self.stream = connection
         self.on_gone = on_gone
+        # From now on, with a limit of nothing, the transport says when a write leaves bytes over
+        # and when they have gone, so that nobody has to ask before each write.
+        connection.behind = self.transport.get_write_buffer_size() > 0
+        self.transport.set_write_buffer_limits(high=0)
         # The cycle thinks that it is answered, so uvicorn neither complains nor keeps it.
         self.cycle.response_complete = True
         self.cycle = None  # type: ignore[assignment]
@@ -72,11 +79,15 @@ class StreamingProtocol(HttpToolsProtocol):
             super().data_received(data)
 
     def pause_writing(self) -> None:
-        if self.flow is not None:
+        if self.stream is not None:
+            self.stream.behind = True
+        else:
             super().pause_writing()
 
     def resume_writing(self) -> None:
-        if self.flow is not None:
+        if self.stream is not None:
+            self.stream.behind = False
+        else:
             super().resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -98,6 +109,23 @@ class DrainingServer(uvicorn.Server):
         super().__init__(config)
         self._drain = drain
         self._announce = announce
+        self._ending = asyncio.Event()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Called by the signal."""
+        super().handle_exit(sig, frame)
+        self._ending.set()
+
+    async def main_loop(self) -> None:
+        """Renew the date header each second until the end.
+
+        uvicorn's own loop looks ten times a second whether it is to end, and a wake-up of an idle
+        process costs 100 us.
+        """
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TICK_SECONDS):
+                    await self._ending.wait()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, then say where: with port 0 nobody else knows."""

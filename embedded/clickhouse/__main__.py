@@ -45,7 +45,7 @@ def main() -> int:
         from embedded.clickhouse.server import Server
 
         try:
-            engine = Engine(arguments.data, arguments.memory_mb)
+            engine = Engine(arguments.data, arguments.memory_mb, arguments.backups)
         except RuntimeError as error:
             print(f"The engine can't open {arguments.data}: {error}", file=sys.stderr)
             return 1
@@ -63,6 +63,7 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m embedded.clickhouse", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of this server alone")
+    parser.add_argument("--backups", type=Path, help="folder of its disk backups, DIR/backups")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8123, help="0 takes a free one")
     parser.add_argument("--memory-mb", type=int, default=2048, help="bound of all queries together")

@@ -41,10 +41,14 @@ _UNLOGGED = {"log_queries": "0"}  # for queries of this server's own
 class Engine:
     """The open data folder. Only one may exist in a process, and one process per folder."""
 
-    def __init__(self, folder: Path, memory_mb: int) -> None:
-        """Open or create `folder`; `memory_mb` (MiB) bounds all queries together."""
-        backups = folder / "backups"
-        backups.mkdir(parents=True, exist_ok=True)
+    def __init__(self, folder: Path, memory_mb: int, backups: Path | None = None) -> None:
+        """Open or create `folder`; `memory_mb` (MiB) bounds all queries together.
+
+        `backups` is the folder of the disk of that name, `folder/backups` by default.
+        """
+        backups = backups or folder / "backups"
+        # Closed to other users: what is in it is a copy of everything.
+        backups.mkdir(mode=0o700, parents=True, exist_ok=True)
         template = Template(Path(__file__).with_name("config.xml").read_text())
         self._spool = folder / "spool"
         # What a killed process left of inserts that nobody was told had succeeded.

@@ -39,6 +39,7 @@ async def open_stream(
     last_event_id: Annotated[str | None, Query(alias="lastEventId", max_length=400)] = None,
     types: Annotated[str | None, Query(description="comma list of event names")] = None,
     ticket: Annotated[str | None, Query(max_length=200)] = None,
+    once: Annotated[bool, Query(description="end when all up to now is sent, for polling")] = False,
 ) -> Response:
     """Server-Sent Events of one company, from the last id on or from now on.
 
@@ -48,7 +49,7 @@ async def open_stream(
     200 for good.
     """
     try:
-        return await _open(request, sidecar, company_id, last_event_id, types, ticket)
+        return await _open(request, sidecar, company_id, last_event_id, types, ticket, once)
     except Refusal as refusal:
         sidecar.stream_metrics.refused(refusal.status_code)
         raise
@@ -61,6 +62,7 @@ async def _open(
     last_event_id: str | None,
     types: str | None,
     ticket: str | None,
+    once: bool,
 ) -> Response:
     _require_streaming(sidecar)
     if ticket:
@@ -85,6 +87,7 @@ async def _open(
         company_id=company,
         types=wanted_types,
         resume=resume,
+        once=once,
     )
     sidecar.hub.admit(connection)
     _limit_lifetime(sidecar, connection, principal)

@@ -1,34 +1,40 @@
-/** The companies that can be chosen, from the sidecar's statistics. */
+/** Which companies can be chosen: all with events for an admin, the own one for everybody else. */
 
 const REFRESH_MS = 5000;
 
 /**
- * Call `onChange` with the sorted ids whenever they change, until `stop()`; `refresh()` asks now.
- * With authentication on, the statistics are an administrator's: the list stays empty, and an id
- * is typed.
+ * Ask the sidecar's statistics now and then, which are an admin's when authentication is on.
+ *
+ * `onChange({ access, ids })` is called whenever that changes: access is `all` (ids are sorted),
+ * `own` (a token or cookie of one company) or `none` (a token is needed). `refresh()` asks now.
  */
-export function watchCompanies(onChange, url = "stream/stats") {
+export function watchCompanies(session, onChange) {
   let shown = "";
-  let allowed = true;
 
   async function refresh() {
-    if (!allowed || document.hidden) return;
-    try {
-      const response = await fetch(url, { cache: "no-store" });
-      allowed = response.status !== 401 && response.status !== 403;
-      if (!response.ok) return;
-      const { replayCache } = await response.json();
-      const ids = Object.keys(replayCache?.eventsByCompany ?? {}).sort();
-      if (ids.join() !== shown) {
-        shown = ids.join();
-        onChange(ids);
-      }
-    } catch {
-      // The connection state tells that the server is away.
-    }
+    if (document.hidden) return;
+    const found = await ask(session);
+    const text = JSON.stringify(found);
+    if (found === null || text === shown) return;
+    shown = text;
+    onChange(found);
   }
 
-  const timer = setInterval(refresh, REFRESH_MS);
+  // Who may not ask is not asked again, until somebody signs in.
+  const timer = setInterval(() => shown.startsWith('{"access":"all"') && refresh(), REFRESH_MS);
   refresh();
   return { refresh, stop: () => clearInterval(timer) };
+}
+
+async function ask(session) {
+  try {
+    const response = await session.fetch("stream/stats");
+    const { replayCache } = await response.json();
+    return { access: "all", ids: Object.keys(replayCache?.eventsByCompany ?? {}).sort() };
+  } catch ({ status }) {
+    if (status === 401) return { access: "none", ids: [] };
+    if (status === 403) return { access: "own", ids: [] };
+    // The connection state tells that the server is away; streaming that is off tells itself.
+    return null;
+  }
 }

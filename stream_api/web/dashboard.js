@@ -1,36 +1,44 @@
 /**
- * The dashboard: wires the stream to the cards, the feed and the connection state.
+ * The dashboard: wires the stream to the cards, the feed, the cohorts and the states.
  *
- * Events change the model at once and the page once a frame, however many arrive in between. Every
- * list is bounded, so that a tab may stay open for days.
+ * Events change the model at once and the page once a frame, however many arrive in between; a
+ * hidden tab draws nothing. Every list is bounded, so that a tab may stay open for days.
  */
 
+import { CohortPanel } from "./cohort-panel.js";
 import { watchCompanies } from "./companies.js";
+import { describeGap, describeState } from "./connection-words.js";
 import { EventFeed, fieldsOf } from "./event-feed.js";
 import { formatDuration, formatNumber, formatTime } from "./format.js";
-import { MetricCard } from "./metric-card.js";
-import { MetricSeries } from "./metric-series.js";
+import { describeDependencies, describeLag, describeOutage, watchHealth } from "./health.js";
+import { MetricGrid } from "./metric-grid.js";
+import { Session } from "./session.js";
+import { SignIn } from "./sign-in.js";
 import { loadSnapshot, saveSnapshot } from "./snapshot.js";
 import { StreamClient } from "./stream-client.js";
 import { StreamFigures } from "./stream-figures.js";
 
-const MAX_METRICS = 24;
 // Between events the charts still move to the left.
 const IDLE_FRAME_MS = 500;
 // Below this two clocks count as the same: the difference would only measure how long `connected`
 // took to be handled, and would be taken off every delay that is shown.
 const CLOCK_TOLERANCE_MS = 2000;
+// Health that fails so often in a row while the stream looks live: the network is gone.
+const MAX_SILENT_POLLS = 2;
 
 const byId = (id) => document.getElementById(id);
 const integer = new Intl.NumberFormat("en");
-const feed = new EventFeed(byId("feed"), byId("item-template"));
+const session = new Session();
+const grid = new MetricGrid(byId("cards"), byId("card-template"));
+const feed = new EventFeed(byId("feed-items"), byId("item-template"));
+const cohorts = new CohortPanel(byId("cohorts"), session);
+const signIn = new SignIn(document, session, onSession);
 
 let client = null;
-let cards = new Map();
 let figures = new StreamFigures();
-let hasMoreMetrics = false;
 // Server's clock minus ours: charts end at the server's now, whatever this machine's clock says.
 let clockOffsetMs = 0;
+let silentPolls = 0;
 let paused = false;
 let frame = null;
 
@@ -38,9 +46,19 @@ const serverNow = () => Date.now() + clockOffsetMs;
 
 /* --- Company */
 
+/** Show a company; null is the token's or cookie's own, whose name the server tells. */
 function watch(companyId) {
   leave();
-  show(companyId, loadSnapshot(companyId));
+  const snapshot = companyId ? loadSnapshot(companyId) : null;
+  figures = snapshot ? StreamFigures.fromJSON(snapshot.figures) : new StreamFigures();
+  grid.show(snapshot?.series ?? []);
+  feed.show(snapshot?.feed ?? []);
+  dismiss();
+  byId("company").value = companyId ?? "";
+  document.title = companyId ? `${companyId} · Impact analytics` : "Impact analytics";
+  cohorts.show(companyId || null);
+  if (companyId === "") onState({ state: "idle" });
+  else connect(companyId, snapshot?.lastEventId ?? null);
 }
 
 function leave() {
@@ -50,36 +68,20 @@ function leave() {
   client = null;
 }
 
-function show(companyId, snapshot) {
-  for (const card of cards.values()) card.remove();
-  cards = new Map();
-  hasMoreMetrics = false;
-  figures = snapshot ? StreamFigures.fromJSON(snapshot.figures) : new StreamFigures();
-  for (const series of snapshot?.series ?? []) addCard(MetricSeries.fromJSON(series));
-  feed.show(snapshot?.feed ?? []);
-  dismiss();
-  byId("company").value = companyId;
-  document.title = companyId ? `${companyId} · Impact analytics` : "Impact analytics";
-  if (companyId) connect(companyId, snapshot?.lastEventId ?? null);
-  else onState({ state: "idle" });
-}
-
 function connect(companyId, lastEventId) {
-  client = new StreamClient({ companyId, lastEventId });
+  const { getTicket } = session;
+  const options = companyId ? { companyId } : { storage: null };
+  client = new StreamClient({ url: "stream/updates", ...options, lastEventId, getTicket });
   client.addEventListener("state", ({ detail }) => onState(detail));
   client.addEventListener("update", ({ detail }) => onUpdate(detail));
-  client.addEventListener("reset", ({ detail }) => onReset(detail));
+  client.addEventListener("gap", ({ detail }) => onGap(detail));
   client.start();
 }
 
 function keepSnapshot() {
-  if (!client?.lastEventId) return;
-  saveSnapshot(client.companyId, {
-    lastEventId: client.lastEventId,
-    figures,
-    series: [...cards.values()].map((card) => card.series),
-    feed,
-  });
+  if (!client?.lastEventId || !client.companyId) return;
+  const { companyId, lastEventId } = client;
+  saveSnapshot(companyId, { lastEventId, figures, series: grid, feed });
 }
 
 /* --- Events */
@@ -95,36 +97,22 @@ function onUpdate(update) {
 
 function addMetric({ subject, data }, eventMs) {
   const { metricName, value } = fieldsOf(data);
-  if (typeof value !== "number") return;
-  const name = metricName ?? subject;
-  const card = cards.get(name) ?? addCard(new MetricSeries(name));
-  card?.series.add(eventMs, value);
+  if (typeof value === "number") grid.add(metricName ?? subject, eventMs, value);
 }
 
-/** In the order of arrival: a new metric never moves one that is being looked at. */
-function addCard(series) {
-  if (cards.size >= MAX_METRICS) {
-    hasMoreMetrics = true;
-    return null;
-  }
-  const card = new MetricCard(series, byId("card-template"), cards.size);
-  cards.set(series.name, card);
-  byId("cards").append(card.element);
-  card.mount();
-  return card;
-}
-
-function onReset({ reason, oldestAvailable }) {
-  for (const card of cards.values()) card.series.markGap();
-  const oldest = oldestAvailable ? ` Oldest available: ${oldestAvailable}.` : "";
-  const why = reason ? ` (${reason})` : "";
-  notify("gap", `Some events could not be replayed${why}.${oldest}`);
+function onGap(detail) {
+  grid.markGap();
+  notify("gap", describeGap(detail));
   schedule();
 }
 
-/* --- Connection */
+/* --- Connection and health */
 
 function onState(detail) {
+  if (client !== null && client.companyId === null && detail.companyId) {
+    choose(detail.companyId);
+    return;
+  }
   const serverMs = new Date(detail.serverTime ?? NaN).getTime();
   if (Number.isFinite(serverMs)) {
     const differenceMs = serverMs - Date.now();
@@ -133,21 +121,30 @@ function onState(detail) {
   byId("connection").dataset.state = detail.state;
   write("state", describeState(detail));
   byId("reconnect").hidden = detail.state !== "ended";
-  if (detail.message) notify("refusal", detail.message);
-  // A gap stays on the page until it is read; a refusal is over when the stream is live.
-  else if (detail.state === "live" && byId("notice").dataset.about === "refusal") dismiss();
+  if (["status 401", "token_expired"].includes(detail.reason) && detail.state === "ended") {
+    dismiss();
+    signIn.open(detail.message);
+  } else if (detail.message) {
+    notify("refusal", detail.message);
+  } else if (detail.state === "live") {
+    signIn.close();
+    // A gap stays on the page until it is read; a refusal is over when the stream is live.
+    if (byId("notice").dataset.about === "refusal") dismiss();
+  }
   schedule();
 }
 
-/** Short enough for the top bar of a phone; what the server said stands in the notice. */
-function describeState({ state, reason, message, replayed, delayMs }) {
-  if (state === "idle") return "Not connected";
-  if (state === "live") return replayed > 0 ? `Live, ${integer.format(replayed)} replayed` : "Live";
-  if (state === "ended") return "Ended";
-  const what = state === "connecting" ? "Connecting" : "Reconnecting";
-  if (delayMs) return `${what} in ${formatDuration(delayMs)}`;
-  if (reason === "drain") return `${what}: the server restarts`;
-  return reason && !message ? `${what}: ${reason}` : `${what}…`;
+function onHealth(report) {
+  silentPolls = report === null ? silentPolls + 1 : 0;
+  if (silentPolls >= MAX_SILENT_POLLS && client?.state === "live") client.reopen("no answer");
+  if (report === null) return;
+  const outage = describeOutage(report);
+  byId("outage").hidden = outage === null;
+  write("outage-text", outage?.text ?? "");
+  write("outage-age", outage?.age ?? "");
+  write("lag", describeLag(report));
+  byId("lag").dataset.tone = report.dependencies.clickhouse === "degraded" ? "warn" : "";
+  byId("lag-title").title = `From an event to the warehouse. ${describeDependencies(report)}`;
 }
 
 function notify(about, text) {
@@ -178,20 +175,21 @@ function draw() {
 
   const to = serverNow() / 1000;
   const from = to - Number(document.querySelector("#window :checked").value);
-  for (const card of cards.values()) card.render(from, to);
+  grid.render(from, to);
   feed.render();
 
-  byId("empty").hidden = cards.size > 0;
+  byId("empty").hidden = grid.size > 0;
   byId("chips").hidden = client !== null;
-  byId("feed-empty").hidden = byId("feed").childElementCount > 0;
-  byId("more").hidden = !hasMoreMetrics;
+  byId("feed-empty").hidden = byId("feed-items").childElementCount > 0;
+  byId("more").hidden = !grid.hasMore;
   write("empty-text", describeEmpty());
 }
 
 function describeEmpty() {
+  if (signIn.isOpen) return "Sign in to watch your company.";
   if (client === null) return "Choose a company to watch its metrics live.";
   if (client.state === "ended") return "No events are received.";
-  return `Waiting for the first metric of ${client.companyId}.`;
+  return `Waiting for the first metric of ${client.companyId ?? "your company"}.`;
 }
 
 function write(id, text) {
@@ -214,6 +212,34 @@ function choose(companyId) {
   watch(companyId);
 }
 
+/** After signing in and out; what another person saw must not stay on the page. */
+function onSession(claims) {
+  companies.refresh();
+  if (claims === null) watch("");
+  else if (claims.isAdmin) watch(chosenCompany() || (claims.companyId ?? ""));
+  else choose(claims.companyId);
+  if (claims === null) signIn.open();
+}
+
+const companies = watchCompanies(session, ({ access, ids }) => {
+  document.body.dataset.access = access;
+  byId("company").readOnly = access === "own";
+  byId("companies").replaceChildren(...ids.map((id) => new Option(id, id)));
+  byId("chips").replaceChildren(...ids.slice(0, 12).map(chipOf));
+  if (client !== null) return;
+  if (access === "none") signIn.open();
+  // A cookie can't be read: the server says whose it is.
+  if (access === "own") watch(session.claims?.companyId ?? null);
+});
+
+function chipOf(id) {
+  const chip = document.createElement("button");
+  chip.type = "button";
+  chip.textContent = id;
+  chip.addEventListener("click", () => choose(id));
+  return chip;
+}
+
 byId("picker").addEventListener("submit", (event) => {
   event.preventDefault();
   choose(byId("company").value);
@@ -229,25 +255,10 @@ byId("pause").addEventListener("click", () => {
 byId("window").addEventListener("change", schedule);
 byId("reconnect").addEventListener("click", () => client?.start());
 byId("notice-close").addEventListener("click", dismiss);
+byId("company").addEventListener("focus", companies.refresh);
 addEventListener("popstate", () => watch(chosenCompany()));
 addEventListener("pagehide", keepSnapshot);
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
-  for (const card of cards.values()) card.repaint();
-});
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => grid.repaint());
 setInterval(schedule, IDLE_FRAME_MS);
-
-const companies = watchCompanies((ids) => {
-  byId("companies").replaceChildren(...ids.map((id) => new Option(id, id)));
-  byId("chips").replaceChildren(
-    ...ids.slice(0, 12).map((id) => {
-      const chip = document.createElement("button");
-      chip.type = "button";
-      chip.textContent = id;
-      chip.addEventListener("click", () => choose(id));
-      return chip;
-    }),
-  );
-});
-byId("company").addEventListener("focus", companies.refresh);
-
+watchHealth(onHealth);
 watch(chosenCompany());

@@ -59,3 +59,9 @@ export function formatDuration(ms) {
   if (ms < 3_600_000) return `${Math.round(ms / 60_000)} min`;
   return `${Math.round(ms / 3_600_000)} h`;
 }
+
+/** `0.031`, `< 0.001`, `–`: p-values below what anybody should read into them are not told apart. */
+export function formatProbability(p) {
+  if (p === null) return "–";
+  return p < 0.001 ? "< 0.001" : p.toFixed(3);
+}

@@ -107,7 +107,7 @@ export class MetricCard {
     return {
       width,
       height: CHART_HEIGHT,
-      padding: [8, 8, 0, 0],
+      padding: [8, 22, 0, 0],
       legend: { show: false },
       cursor: {
         y: false,

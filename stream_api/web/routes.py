@@ -43,17 +43,30 @@ CONTENT_TYPES: Final = {
 PAGE: Final = "index.html"
 OUR_ASSETS: Final = frozenset(
     {
+        "cohort-data.js",
+        "cohort-panel.js",
+        "cohort-tables.js",
         "companies.js",
+        "connection-words.js",
         "dashboard.css",
         "dashboard.js",
         "event-feed.js",
         "favicon.svg",
         "format.js",
+        "health.js",
+        "interval-plot.js",
         "metric-card.js",
+        "metric-grid.js",
         "metric-series.js",
+        "session.js",
+        "sign-in.js",
         "snapshot.js",
+        "stream-backoff.js",
         "stream-client.js",
         "stream-figures.js",
+        "stream-position.js",
+        "stream-request.js",
+        "stream-tickets.js",
     }
 )
 # The charting library, in the folder `vendor` of the package youplot.

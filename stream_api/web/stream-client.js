@@ -3,74 +3,86 @@
  *
  *   const client = new StreamClient({ companyId: "acme" });
  *   client.addEventListener("update", ({ detail }) => console.log(detail.type, detail.data));
+ *   client.addEventListener("gap", ({ detail }) => console.log("reload your figures", detail.reason));
  *   client.addEventListener("state", ({ detail }) => console.log(detail.state));
  *   client.start();
  *
  * Events (`CustomEvent`, facts in `detail`):
- *   update  { type, id, subject, sequence, timeMs, data }   one event of the company, in order
- *   state   { state, reason, message, replayed, attempt, delayMs, serverTime }
- *   reset   { reason, oldestAvailable }                     events are missing: a gap, never silent
+ *   update   { type, id, subject, sequence, timeMs, data }  one event of the company, in order, once
+ *   gap      { reason, oldestAvailable }                    events are missing; never silent
+ *   state    { state, reason, message, replayed, attempt, delayMs, serverTime, companyId }
+ *   invalid  { id, text }                                   an event that is no JSON
  *
- * States: connecting → live ⇄ reconnecting, and `ended` when trying again can't help.
+ * States: idle → connecting → live ⇄ reconnecting; `polling` where no stream can be held; `ended`
+ * when asking again can't help: a new token or another company is needed, then `start()`.
  *
- * The browser's EventSource reconnects by itself after a dropped connection and sends the last id.
- * It gives up for good after any answer but 200, hides that answer, and would present a spent
- * ticket again. Then this class asks what was wrong, waits with backoff and jitter, and opens a new
- * EventSource with the last id (and a new ticket). The last id is kept in sessionStorage, so that
- * a reload resumes where the page stopped.
+ * The first reconnect is the browser's own, at the time that the server asked for. Then, and always
+ * with tickets (the browser would present a spent one again), this class waits with backoff and
+ * jitter and opens a new EventSource behind the last id. The last id is kept in sessionStorage, so
+ * that a reload resumes where the page stopped. How to use it: `docs/client-module.md`.
  */
 
-export const DATA_EVENTS = [
-  "metric_updated",
-  "journey_flag_updated",
-  "vis_updated",
-  "sroi_updated",
-];
+import { Backoff } from "./stream-backoff.js";
+import { StreamPosition } from "./stream-position.js";
+import { DATA_EVENTS, parseId, parseObject, readOnce, streamUrl } from "./stream-request.js";
+
+export { DATA_EVENTS, parseId } from "./stream-request.js";
+export { ticketsFrom } from "./stream-tickets.js";
 
 // Asking again brings the same refusal: the request itself has to change.
 const FINAL_STATUSES = new Set([400, 401, 403, 501]);
-const PROBE_TIMEOUT_MS = 5000;
-const SAVE_EVERY_MS = 1000;
+// Native EventSource waits up to 5 s after a drain before it asks again.
+const NATIVE_PAUSE_MS = 5000;
 
 export class StreamClient extends EventTarget {
   #options;
   #source = null;
   #state = "idle";
-  #lastEventId;
+  #position;
+  #backoff;
   #run = 0; // Grows with every start and stop; answers that belong to an older run are ignored.
-  #attempt = 0;
   #wasLive = false;
-  #retryTimer = null;
-  #saveTimer = null;
+  #pollingSince = null;
+  #timer = null;
+  #watchdog = null;
   #endReason = null;
 
   /**
    * @param {object} options
-   * @param {string} options.companyId
-   * @param {string} [options.url]            relative to the page, so that a path prefix works
+   * @param {string} [options.companyId]      left out: the token's own
+   * @param {string|URL} [options.url]        default: `/stream/updates` of where this module is from
    * @param {string[]} [options.types]        only these event names; default all
    * @param {string|null} [options.lastEventId] resume here; default: what sessionStorage remembers
    * @param {Storage|null} [options.storage]  null: remember nothing over a reload
-   * @param {() => Promise<string>} [options.getTicket] a new one-time ticket for each connection
+   * @param {() => Promise<string>} [options.getTicket] a new one-time ticket for each connection;
+   *   `ticketsFrom()` makes one. An error with a final `status` (401, 403) ends the client.
    * @param {boolean} [options.withCredentials] send cookies to another origin
+   * @param {number} [options.minDelayMs]     first pause of the backoff
+   * @param {number} [options.maxDelayMs]     longest pause of the backoff
+   * @param {number} [options.connectTimeoutMs] nothing heard for so long: poll instead
+   * @param {number} [options.pollEveryMs]    pause between two polls
+   * @param {number} [options.streamAgainMs]  after so long of polling a stream is tried again
    */
-  constructor(options) {
+  constructor(options = {}) {
     super();
     this.#options = {
-      url: "stream/updates",
+      url: new URL("../stream/updates", import.meta.url),
       types: DATA_EVENTS,
-      storage: sessionStorageIfAllowed(),
       getTicket: null,
       withCredentials: false,
       minDelayMs: 500,
       maxDelayMs: 20000,
+      connectTimeoutMs: 10000,
+      pollEveryMs: 5000,
+      streamAgainMs: 300000,
       ...options,
     };
-    this.#lastEventId = options.lastEventId ?? this.#remembered();
+    this.#position = new StreamPosition(this.#options);
+    this.#backoff = new Backoff(this.#options.minDelayMs, this.#options.maxDelayMs);
   }
 
   get companyId() {
-    return this.#options.companyId;
+    return this.#options.companyId ?? null;
   }
 
   get state() {
@@ -79,189 +91,194 @@ export class StreamClient extends EventTarget {
 
   /** Id of the last event received, or a position; null before the first answer. */
   get lastEventId() {
-    return this.#lastEventId;
+    return this.#position.id;
   }
 
   start() {
     this.stop();
-    addEventListener("online", this.#onOnline);
-    addEventListener("pagehide", this.#onPageHide);
-    addEventListener("pageshow", this.#onPageShow);
+    for (const [name, listener] of this.#listeners) addEventListener(name, listener);
     this.#wasLive = false;
-    this.#attempt = 0;
     this.#open();
   }
 
   /** Close without a word; `start()` resumes after the last id. */
   stop() {
-    removeEventListener("online", this.#onOnline);
-    removeEventListener("pagehide", this.#onPageHide);
-    removeEventListener("pageshow", this.#onPageShow);
+    for (const [name, listener] of this.#listeners) removeEventListener(name, listener);
     this.#close();
-    this.#save();
+    this.#pollingSince = null;
+    this.#backoff.reset();
+    this.#position.save();
     this.#state = "idle";
   }
 
-  #onOnline = () => {
+  /** Open anew: for a page that knows that the connection is dead before the browser does. */
+  reopen(reason = "connection lost") {
+    if (this.#state === "idle" || this.#state === "ended") return;
+    this.#close();
+    this.#retry({ reason });
+  }
+
+  #listeners = Object.entries({
     // Without this a laptop that wakes up waits out its backoff.
-    if (this.#retryTimer !== null) this.#open();
-  };
-
-  #onPageHide = () => this.#save();
-
-  #onPageShow = (event) => {
+    online: () => this.#timer !== null && this.#open(),
+    // The browser does not close a stream whose network has gone: it would look live for minutes.
+    offline: () => this.reopen("offline"),
+    pagehide: () => this.#position.save(),
     // Back from the back-forward cache: the browser closed the stream without an event.
-    if (event.persisted) this.#open();
-  };
+    pageshow: (event) => event.persisted && this.#open(),
+  });
 
   async #open() {
     this.#close();
     const run = this.#run;
-    this.#become(this.#wasLive ? "reconnecting" : "connecting", { attempt: this.#attempt });
-    let ticket = null;
-    if (this.#options.getTicket) {
-      try {
-        ticket = await this.#options.getTicket();
-      } catch (error) {
-        if (run === this.#run) this.#retry({ reason: "ticket", message: String(error.message) });
-        return;
-      }
-      if (run !== this.#run) return;
-    }
-    const { withCredentials } = this.#options;
-    const source = new EventSource(this.#address(ticket), { withCredentials });
+    if (this.#pollingSince === null) this.#becomeWaiting({ attempt: this.#backoff.attempt });
+    const address = await this.#address();
+    if (address === null || run !== this.#run) return;
+    const { types, withCredentials } = this.#options;
+    const source = new EventSource(address, { withCredentials });
     this.#source = source;
-    for (const type of this.#options.types) source.addEventListener(type, this.#onData);
-    source.addEventListener("connected", this.#onConnected);
-    source.addEventListener("reset", this.#onReset);
-    source.addEventListener("bye", this.#onBye);
+    for (const type of [...types, "connected", "reset", "bye"]) {
+      source.addEventListener(type, (message) => {
+        if (source === this.#source) this.#onMessage(message);
+      });
+    }
     source.addEventListener("error", () => {
       if (source === this.#source) this.#onError(source);
     });
+    this.#expectWord(this.#options.connectTimeoutMs);
   }
 
   #close() {
     this.#run += 1;
-    clearTimeout(this.#retryTimer);
-    this.#retryTimer = null;
+    clearTimeout(this.#timer);
+    clearTimeout(this.#watchdog);
+    this.#timer = null;
+    this.#watchdog = null;
     this.#endReason = null;
     this.#source?.close();
     this.#source = null;
   }
 
-  #onData = (message) => {
-    this.#remember(message.lastEventId);
-    let data;
-    try {
-      data = JSON.parse(message.data);
-    } catch {
-      this.#tell("invalid", { id: message.lastEventId, text: message.data });
-      return;
-    }
-    this.#tell("update", { type: message.type, ...parseId(message.lastEventId), data });
-  };
+  /** A proxy that collects the whole answer before it sends a byte: nothing would ever come. */
+  #expectWord(ms) {
+    clearTimeout(this.#watchdog);
+    this.#watchdog = setTimeout(() => this.#poll("no answer"), ms);
+  }
 
-  #onConnected = (message) => {
-    // The position before `connected` dispatches nothing; it shows as this event's last id.
-    this.#remember(message.lastEventId);
-    const { replayed = 0, timestamp = null } = parseObject(message.data);
-    this.#attempt = 0;
+  #onMessage(message) {
+    if (this.#watchdog !== null) this.#expectWord(this.#options.connectTimeoutMs);
+    this.#deliver(message);
+    if (message.type === "bye") this.#onBye(parseObject(message.data));
+    if (message.type !== "connected") return;
+    clearTimeout(this.#watchdog);
+    this.#watchdog = null;
+    this.#backoff.reset();
     this.#wasLive = true;
-    this.#become("live", { replayed, serverTime: timestamp });
-  };
+    this.#pollingSince = null;
+    const { replayed = 0, timestamp = null, companyId } = parseObject(message.data);
+    this.#become("live", { replayed, serverTime: timestamp, companyId });
+  }
 
-  #onReset = (message) => {
-    this.#remember(message.lastEventId);
-    this.#tell("reset", parseObject(message.data));
-  };
-
-  #onBye = (message) => {
-    this.#remember(message.lastEventId);
-    const { reason = "closed" } = parseObject(message.data);
-    this.#endReason = reason;
-    if (reason === "token_expired" && !this.#options.getTicket) {
-      this.#close();
-      this.#become("ended", { reason, message: "The session has expired. Sign in again." });
+  /** What a stream and a poll have in common. */
+  #deliver({ type, data, lastEventId }) {
+    // The position before `connected` dispatches nothing; it shows as the next event's last id.
+    this.#position.remember(lastEventId);
+    if (type === "reset") this.#tell("gap", parseObject(data));
+    if (!DATA_EVENTS.includes(type)) return;
+    try {
+      this.#tell("update", { type, ...parseId(lastEventId), data: JSON.parse(data) });
+    } catch (error) {
+      if (!(error instanceof SyntaxError)) throw error;
+      this.#tell("invalid", { id: lastEventId, text: data });
     }
-  };
+  }
+
+  #onBye({ reason = "closed" }) {
+    this.#endReason = reason;
+    if (reason !== "token_expired" || this.#options.getTicket) return;
+    this.#end({ reason, message: "The session has expired. Sign in again." });
+  }
 
   #onError(source) {
     const reason = this.#endReason ?? "connection lost";
-    if (source.readyState === EventSource.CONNECTING && !this.#options.getTicket) {
+    const browserTriesAgain = source.readyState === EventSource.CONNECTING;
+    if (browserTriesAgain && !this.#options.getTicket && this.#watchdog === null) {
       this.#endReason = null;
-      this.#become(this.#wasLive ? "reconnecting" : "connecting", { reason });
+      this.#becomeWaiting({ reason });
+      this.#expectWord(NATIVE_PAUSE_MS + this.#options.connectTimeoutMs);
       return;
     }
-    const givenUp = source.readyState === EventSource.CLOSED;
     this.#close();
-    if (givenUp) this.#explainAndRetry();
-    else this.#retry({ reason });
+    if (browserTriesAgain) this.#retry({ reason });
+    // The browser hides the answer that it gave up on: ask once more and read it.
+    else this.#poll("refused");
   }
 
-  /** The browser hides the answer it gave up on: ask once more and read it. */
-  async #explainAndRetry() {
+  /** Ask for all up to now by one short answer; go on by what it says. */
+  async #poll(reason) {
+    this.#close();
     const run = this.#run;
-    this.#become(this.#wasLive ? "reconnecting" : "connecting", { reason: "refused" });
-    const answer = await this.#probe();
+    if (this.#pollingSince === null) this.#becomeWaiting({ reason });
+    const address = await this.#address({ once: "true" });
+    if (address === null || run !== this.#run) return;
+    const { withCredentials, connectTimeoutMs, pollEveryMs, streamAgainMs } = this.#options;
+    let connected = null;
+    const answer = await readOnce(address, {
+      withCredentials,
+      silenceMs: connectTimeoutMs,
+      onMessage: (message) => {
+        if (run !== this.#run) return;
+        this.#deliver(message);
+        if (message.type === "connected") connected = parseObject(message.data);
+      },
+    });
     if (run !== this.#run) return;
     if (FINAL_STATUSES.has(answer.status)) {
-      this.#become("ended", { reason: `status ${answer.status}`, message: answer.message });
+      this.#end({ reason: `status ${answer.status}`, message: answer.message });
+    } else if (connected === null || reason === "refused") {
+      this.#pollingSince = null;
+      this.#retry({ reason: answer.status ? `status ${answer.status}` : "no answer", ...answer });
     } else {
-      this.#retry({
-        reason: answer.status ? `status ${answer.status}` : "no answer",
-        message: answer.message,
-        atLeastMs: answer.retryAfterMs,
-      });
+      this.#backoff.reset();
+      this.#pollingSince ??= Date.now();
+      const { timestamp = null, companyId } = connected;
+      this.#become("polling", { delayMs: pollEveryMs, serverTime: timestamp, companyId });
+      const isTime = Date.now() - this.#pollingSince >= streamAgainMs;
+      if (isTime) this.#pollingSince = Date.now();
+      this.#timer = setTimeout(() => (isTime ? this.#open() : this.#poll("polling")), pollEveryMs);
     }
   }
 
-  async #probe() {
-    const abort = new AbortController();
-    const timer = setTimeout(() => abort.abort(), PROBE_TIMEOUT_MS);
+  #retry({ reason, message, retryAfterMs = 0 }) {
+    const delayMs = this.#backoff.next(retryAfterMs, reason === "drain");
+    this.#becomeWaiting({ reason, message, attempt: this.#backoff.attempt, delayMs });
+    this.#timer = setTimeout(() => this.#open(), delayMs);
+  }
+
+  #end(detail) {
+    this.#close();
+    this.#position.save();
+    this.#become("ended", detail);
+  }
+
+  /** Where to ask, with a fresh ticket; null after a failure, which is told and dealt with. */
+  async #address(more = {}) {
+    const run = this.#run;
     try {
       const ticket = (await this.#options.getTicket?.()) ?? null;
-      const response = await fetch(this.#address(ticket), {
-        headers: { Accept: "text/event-stream" },
-        cache: "no-store",
-        credentials: this.#options.withCredentials ? "include" : "same-origin",
-        signal: abort.signal,
-      });
-      if (response.ok) return { status: response.status };
-      const retryAfterMs = Number(response.headers.get("Retry-After")) * 1000 || 0;
-      const { message } = await response.json().catch(() => ({}));
-      return { status: response.status, message, retryAfterMs };
-    } catch {
-      return { status: 0 };
-    } finally {
-      clearTimeout(timer);
-      abort.abort(); // An answer of 200 is a whole stream: read no further.
+      return streamUrl(this.#options, { lastEventId: this.#position.id, ticket, ...more });
+    } catch (error) {
+      if (run !== this.#run) return null;
+      const { status = 0, message, retryAfterMs } = error;
+      if (FINAL_STATUSES.has(status)) this.#end({ reason: `status ${status}`, message });
+      // The network's own words ("Failed to fetch") say nothing to a person.
+      else this.#retry({ reason: "no ticket", message: status ? message : undefined, retryAfterMs });
+      return null;
     }
   }
 
-  #retry({ reason, message, atLeastMs = 0 }) {
-    const { minDelayMs, maxDelayMs } = this.#options;
-    this.#attempt += 1;
-    const ceiling = Math.min(maxDelayMs, minDelayMs * 2 ** this.#attempt);
-    // Half fixed, half random: clients that were cut together do not come back together.
-    const delayMs = Math.max(atLeastMs, ceiling / 2) + (Math.random() * ceiling) / 2;
-    this.#become(this.#wasLive ? "reconnecting" : "connecting", {
-      reason,
-      message,
-      attempt: this.#attempt,
-      delayMs,
-    });
-    this.#retryTimer = setTimeout(() => this.#open(), delayMs);
-  }
-
-  #address(ticket) {
-    const url = new URL(this.#options.url, document.baseURI);
-    url.searchParams.set("companyId", this.#options.companyId);
-    if (this.#lastEventId) url.searchParams.set("lastEventId", this.#lastEventId);
-    if (this.#options.types.length < DATA_EVENTS.length) {
-      url.searchParams.set("types", this.#options.types.join(","));
-    }
-    if (ticket) url.searchParams.set("ticket", ticket);
-    return url.href;
+  #becomeWaiting(detail) {
+    this.#become(this.#wasLive ? "reconnecting" : "connecting", detail);
   }
 
   #become(state, detail = {}) {
@@ -271,58 +288,5 @@ export class StreamClient extends EventTarget {
 
   #tell(name, detail) {
     this.dispatchEvent(new CustomEvent(name, { detail }));
-  }
-
-  get #storageKey() {
-    return `stream-position:${this.#options.url}:${this.#options.companyId}`;
-  }
-
-  #remembered() {
-    try {
-      return this.#options.storage?.getItem(this.#storageKey) ?? null;
-    } catch {
-      return null; // Storage may be forbidden; then a reload starts live.
-    }
-  }
-
-  #remember(id) {
-    if (!id || id === this.#lastEventId) return;
-    this.#lastEventId = id;
-    // Storage is synchronous: a write an event would cost more than the event.
-    this.#saveTimer ??= setTimeout(() => this.#save(), SAVE_EVERY_MS);
-  }
-
-  #save() {
-    clearTimeout(this.#saveTimer);
-    this.#saveTimer = null;
-    try {
-      if (this.#lastEventId) this.#options.storage?.setItem(this.#storageKey, this.#lastEventId);
-    } catch {
-      // Full or forbidden: the stream itself is not harmed.
-    }
-  }
-}
-
-function sessionStorageIfAllowed() {
-  try {
-    return globalThis.sessionStorage ?? null;
-  } catch {
-    return null; // Reading the property itself throws where the browser forbids storage.
-  }
-}
-
-/** `<subject>-<sequence>-<ms>`, read from the right because a subject may hold hyphens. */
-export function parseId(id) {
-  const match = /^(.+)-(\d+)-(\d+)$/.exec(id);
-  if (!match) return { id, subject: "", sequence: null, timeMs: null };
-  return { id, subject: match[1], sequence: Number(match[2]), timeMs: Number(match[3]) };
-}
-
-function parseObject(text) {
-  try {
-    const value = JSON.parse(text);
-    return value !== null && typeof value === "object" ? value : {};
-  } catch {
-    return {};
   }
 }

@@ -91,6 +91,13 @@ def backend() -> Iterator[Backend]:
 @pytest.fixture
 def nats_server() -> Iterator[NatsProcess]:
     """A fresh NATS server with JetStream."""
+    with running_nats() as server:
+        yield server
+
+
+@contextlib.contextmanager
+def running_nats() -> Iterator[NatsProcess]:
+    """A NATS server with JetStream on a port and in a folder of its own."""
     with temporary_folder() as folder:
         server = NatsServer(folder / "nats", free_port())
         process = Child(server.part(), folder / "logs", os.environ)
@@ -110,6 +117,13 @@ def nats_url(nats_server: NatsProcess) -> str:
 @pytest.fixture
 def settings(backend: Backend, nats_url: str) -> Iterator[Settings]:
     """Settings that point at migrated databases of this test's own, and its NATS server."""
+    with own_settings(backend, nats_url) as settings:
+        yield settings
+
+
+@contextlib.contextmanager
+def own_settings(backend: Backend, nats_url: str) -> Iterator[Settings]:
+    """Settings that point at two new databases, dropped at the end, and a NATS server."""
     name = f"test_{uuid.uuid4().hex[:12]}"
     with backend.connect() as connection:
         connection.execute(

@@ -18,7 +18,7 @@ from httpx_sse import EventSource, ServerSentEvent, aconnect_sse
 
 from config.settings import Settings
 
-READY_SECONDS = 30
+READY_SECONDS = 90
 _LISTENING = re.compile(r"listening on (http://\S+)")
 
 

@@ -62,6 +62,10 @@ def test_environment_wins_over_file_and_empty_counts_as_unset(tmp_path: Path) ->
         ("STREAM_MAX_CONNECTIONS", "none"),
         ("RETENTION_EVENTS_DAYS", "0"),
         ("BACKUP_KEEP_DAYS", "a month"),
+        ("BACKUP_TARGET", "/var/backups"),
+        ("BACKUP_TARGET", "s3://"),
+        ("BACKUP_TARGET", "s3://key:secret@bucket"),
+        ("BACKUP_TARGET", "s3://bucket?endpoint=host:9000"),
         ("DEMO", "please"),
     ],
 )

@@ -9,7 +9,9 @@ from pydantic import Field
 
 from pipelines.databases import Databases
 from pipelines.defs.cohorts.membership import evaluate_memberships
+from pipelines.defs.cohorts.parity import differing_companies
 from pipelines.defs.cohorts.sync import sync_cohorts
+from pipelines.transient import repeated_if_transient
 
 GROUP = "cohorts"
 OWNERS = ["team:analytics"]
@@ -29,15 +31,19 @@ USER_COHORTS = dg.AssetKey("user_cohorts")
 platform_tables = [
     dg.AssetSpec(
         PLATFORM_USERS,
+        metadata={"dagster/table_name": "teei_platform.public.users"},
         description="Users of the platform in Postgres: language, program and role, which filters "
         "ask for. Written by the platform.",
         group_name=GROUP,
+        owners=OWNERS,
         kinds={"postgres"},
     ),
     dg.AssetSpec(
         PLATFORM_COHORTS,
+        metadata={"dagster/table_name": "teei_platform.public.cohorts"},
         description="Cohorts in Postgres, the only place where they are made and changed.",
         group_name=GROUP,
+        owners=OWNERS,
         kinds={"postgres"},
     ),
 ]
@@ -57,6 +63,11 @@ class CohortSyncConfig(dg.Config):
     companies: list[str] = Field(
         default=[], description="The same for these companies only; the watermark stays."
     )
+    differing: bool = Field(
+        default=False,
+        description="The same for the companies whose counts differ from Postgres's, instead of "
+        "those named; where none does, the change log is synced as always.",
+    )
 
 
 @dg.asset(
@@ -68,6 +79,7 @@ class CohortSyncConfig(dg.Config):
     group_name=GROUP,
     owners=OWNERS,
     kinds={"postgres", "python"},
+    metadata={"dagster/table_name": "teei_platform.public.user_cohorts"},
     freshness_policy=FRESHNESS,
     pool=POOL,
 )
@@ -77,7 +89,7 @@ def platform_user_cohorts(
     databases: dg.ResourceParam[Databases],
 ) -> dg.MaterializeResult[None]:
     started = time.monotonic()
-    with databases.postgres() as pg:
+    with repeated_if_transient(), databases.postgres() as pg:
         evaluation = evaluate_memberships(pg, every=config.every)
     if evaluation.blocked:
         context.log.warning("rows are locked by an open transaction; the next run tries again")
@@ -109,6 +121,7 @@ def platform_user_cohorts(
             group_name=GROUP,
             owners=OWNERS,
             kinds={"clickhouse"},
+            metadata={"dagster/table_name": "teei_analytics.cohorts"},
             freshness_policy=FRESHNESS,
         ),
         dg.AssetSpec(
@@ -119,6 +132,7 @@ def platform_user_cohorts(
             group_name=GROUP,
             owners=OWNERS,
             kinds={"clickhouse"},
+            metadata={"dagster/table_name": "teei_analytics.user_cohorts"},
             freshness_policy=FRESHNESS,
         ),
     ],
@@ -128,8 +142,9 @@ def warehouse_cohorts(
     config: CohortSyncConfig, databases: dg.ResourceParam[Databases]
 ) -> Iterator[dg.MaterializeResult[None]]:
     started = time.monotonic()
-    with databases.postgres() as pg, databases.clickhouse() as ch:
-        result = sync_cohorts(pg, ch, full=config.full, companies=config.companies)
+    with repeated_if_transient(), databases.postgres() as pg, databases.clickhouse() as ch:
+        companies = differing_companies(pg, ch) if config.differing else config.companies
+        result = sync_cohorts(pg, ch, full=config.full, companies=companies)
     shared: dict[str, dg.RawMetadataValue] = {
         "companies": result.companies,
         "watermark": result.watermark.text(),

@@ -55,3 +55,8 @@ def compare_counts(pg: psycopg.Connection, ch: Client) -> CountParity:
         if members != members_stored:
             differences.append(CountDifference(company, "user_cohorts", members, members_stored))
     return CountParity(len(counts), len(pending), tuple(differences))
+
+
+def differing_companies(pg: psycopg.Connection, ch: Client) -> list[str]:
+    """Companies whose counts differ; what has changes that no sync has taken is not among them."""
+    return sorted({one.company_id for one in compare_counts(pg, ch).differences})

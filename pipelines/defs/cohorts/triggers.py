@@ -31,6 +31,34 @@ sync_cohorts_job = dg.define_asset_job(
     tags={"dagster/max_runtime": str(MAX_RUN_SECONDS)},
 )
 
+# What an operator starts by hand; each is the flow's own step with another config, in its pool.
+evaluate_memberships_job = dg.define_asset_job(
+    "evaluate_memberships",
+    selection=dg.AssetSelection.assets(PLATFORM_USER_COHORTS),
+    config={"ops": {PLATFORM_USER_COHORTS.to_python_identifier(): {"config": {"every": True}}}},
+    description="Evaluate the filters of every cohort anew, not only of those that the change log "
+    "names. The next sync brings the differences to ClickHouse.",
+    tags={"dagster/max_runtime": str(MAX_RUN_SECONDS)},
+)
+
+resync_companies_job = dg.define_asset_job(
+    "resync_companies",
+    selection=dg.AssetSelection.assets(COHORTS, USER_COHORTS),
+    config={"ops": {"warehouse_cohorts": {"config": {"full": True, "companies": []}}}},
+    description="Compare all cohorts and members with ClickHouse and write what differs: of every "
+    "company, or of those named in `companies`.",
+    tags={"dagster/max_runtime": "7200"},
+)
+
+repair_parity_job = dg.define_asset_job(
+    "repair_cohort_parity",
+    selection=dg.AssetSelection.assets(COHORTS, USER_COHORTS),
+    config={"ops": {"warehouse_cohorts": {"config": {"differing": True}}}},
+    description="After a failed check company_counts_match: write what differs, of the companies "
+    "whose counts differ, and count again.",
+    tags={"dagster/max_runtime": "7200"},
+)
+
 # The net under the sensor: it finds what no change announces, an emptied ClickHouse for one.
 sync_cohorts_schedule = dg.ScheduleDefinition(
     name="sync_cohorts_every_ten_minutes",

@@ -24,6 +24,10 @@ dead_letters = dg.AssetSpec(
     group_name="dead_letters",
     owners=["team:analytics"],
     kinds={"clickhouse"},
+    metadata={
+        "dagster/table_name": "teei_analytics.dead_letters",
+        "what_to_do": "docs/operations.md#alert-letters",
+    },
 )
 
 

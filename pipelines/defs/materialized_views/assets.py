@@ -5,9 +5,12 @@ from datetime import timedelta
 import dagster as dg
 
 from pipelines.databases import Databases
+from pipelines.defs.materialized_views.columns import table_schema
 from pipelines.defs.materialized_views.refresh import refresh_view
+from pipelines.transient import repeated_if_transient
 
 GROUP = "materialized_views"
+OWNERS = ["team:analytics"]
 POOL = "materialized_views"
 # Refreshed every 5 minutes: one missed refresh is a warning, three are a failure.
 FRESHNESS = dg.FreshnessPolicy.time_window(
@@ -37,8 +40,10 @@ VIEWS = {
 source_tables = [
     dg.AssetSpec(
         ["platform", source],
-        description="Table of the platform in Postgres; read only here.",
+        description="Table of the platform in Postgres; written by the platform, read only here.",
         group_name=GROUP,
+        owners=OWNERS,
+        metadata={"dagster/table_name": f"teei_platform.public.{source}"},
         kinds={"postgres"},
     )
     for source, _ in VIEWS.values()
@@ -53,16 +58,24 @@ def materialized_view(view: str, source: str, description: str) -> dg.AssetsDefi
         deps=[dg.AssetKey(["platform", source])],
         description=f"{description} Refreshed concurrently: its readers never wait.",
         group_name=GROUP,
-        owners=["team:analytics"],
+        owners=OWNERS,
         kinds={"postgres", "view"},
+        metadata={
+            "dagster/table_name": f"teei_platform.public.{view}",
+            "run_log": "SELECT * FROM analytics_mv_refreshes ORDER BY refresh_id DESC",
+            "freshness": "SELECT * FROM analytics_mv_freshness",
+            "cadence": "SELECT * FROM analytics_mvs",
+            "when_it_fails": "docs/operations.md#alert-view",
+        },
         freshness_policy=FRESHNESS,
         pool=POOL,
     )
     def refresh(
         context: dg.AssetExecutionContext, databases: dg.ResourceParam[Databases]
     ) -> dg.MaterializeResult[None]:
-        with databases.postgres() as pg:
+        with repeated_if_transient(), databases.postgres() as pg:
             outcome = refresh_view(pg, view, f"dagster run {context.run.run_id}")
+            schema = table_schema(pg, view)
         if outcome.error is not None:
             raise dg.Failure(
                 f"{view} was not refreshed: {outcome.error}",
@@ -77,6 +90,7 @@ def materialized_view(view: str, source: str, description: str) -> dg.AssetsDefi
                 "duration_seconds": outcome.duration_seconds,
                 "readers_blocked": outcome.readers_blocked,
                 "watermark": outcome.source_mark,
+                "dagster/column_schema": schema,
             }
         )
 

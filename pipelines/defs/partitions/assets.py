@@ -1,13 +1,22 @@
-"""`events` as daily partitions: Dagster's partition of a day is ClickHouse's of the same day."""
+"""`events` as daily partitions: Dagster's partition of a day is ClickHouse's of the same day.
 
+`metrics_timeseries` is partitioned here by the same days, those on which its events came in; in
+ClickHouse its partitions are the months of the periods that the metrics are about.
+"""
+
+import time
 from datetime import date
 
 import dagster as dg
 
+from config.names import EVENT_SUBJECTS
 from pipelines.databases import Databases
 from pipelines.defs.partitions.events_day import read_events_day
+from pipelines.defs.partitions.rebuild import rebuild_metrics_day
+from pipelines.transient import repeated_if_transient
 
 GROUP = "partitions"
+OWNERS = ["team:analytics"]
 # Events are kept 90 days by default, so this reaches back past anything a warehouse still has; the
 # day that is still filling counts as a partition too.
 EVENT_DAYS = dg.DailyPartitionsDefinition(start_date="2025-01-01", end_offset=1)
@@ -19,7 +28,9 @@ event_stream = dg.AssetSpec(
     description="Stream ANALYTICS_EVENTS: what producers published in the last 24 hours. The "
     "sidecar's sink stores it.",
     group_name=GROUP,
+    owners=OWNERS,
     kinds={"nats"},
+    metadata={"window": "24 hours", "subjects": ", ".join(EVENT_SUBJECTS)},
 )
 
 
@@ -32,12 +43,13 @@ event_stream = dg.AssetSpec(
     "sink; materialising a day takes stock of it: events, companies, rows and bytes on disk, "
     "parts, first and last stream sequence. A day without events is a day with 0 rows.",
     group_name=GROUP,
-    owners=["team:analytics"],
+    owners=OWNERS,
     kinds={"clickhouse"},
+    metadata={"dagster/table_name": "teei_analytics.events"},
     pool="events_partitions",
 )
 def events(context: dg.AssetExecutionContext, databases: dg.ResourceParam[Databases]) -> None:
-    with databases.clickhouse() as ch:
+    with repeated_if_transient(), databases.clickhouse() as ch:
         for key in context.partition_keys:
             day = read_events_day(ch, date.fromisoformat(key))
             sequences = {
@@ -54,6 +66,41 @@ def events(context: dg.AssetExecutionContext, databases: dg.ResourceParam[Databa
                     "bytes": day.bytes_on_disk,
                     "parts": day.parts,
                     **sequences,
+                },
+                partition_key=key,
+            )
+
+
+@dg.asset(
+    name="metrics_timeseries",
+    deps=[events],
+    partitions_def=EVENT_DAYS,
+    backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=DAYS_A_RUN),
+    description="Metric rows in ClickHouse. Written by the sink with the events; materialising a "
+    "day writes the rows of that day's events again. A row is a function of its event, so "
+    "readers see each once all the time, and what was lost comes back. Rows whose events "
+    "are over stay.",
+    group_name=GROUP,
+    owners=["team:analytics"],
+    kinds={"clickhouse"},
+    metadata={"dagster/table_name": "teei_analytics.metrics_timeseries"},
+    pool="events_partitions",
+)
+def metrics_timeseries(
+    context: dg.AssetExecutionContext, databases: dg.ResourceParam[Databases]
+) -> None:
+    with databases.clickhouse() as ch:
+        for key in context.partition_keys:
+            began = time.monotonic()
+            day = rebuild_metrics_day(ch, date.fromisoformat(key))
+            context.add_asset_metadata(
+                {
+                    "rows": day.written,
+                    "dagster/partition_row_count": day.present,
+                    "metric_events": day.events,
+                    "refused_events": day.refused,
+                    "doubled": day.doubled,
+                    "duration_seconds": round(time.monotonic() - began, 3),
                 },
                 partition_key=key,
             )

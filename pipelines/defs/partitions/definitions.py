@@ -5,13 +5,21 @@ from datetime import timedelta
 
 import dagster as dg
 
-from pipelines.defs.partitions.assets import event_stream, events
+from pipelines.defs.partitions.assets import event_stream, events, metrics_timeseries
+from pipelines.defs.partitions.checks import checks
 
 take_stock_job = dg.define_asset_job(
     "take_stock_of_events",
     selection=dg.AssetSelection.assets(events),
     description="Count a day of events and what it takes on disk.",
     tags={"dagster/max_runtime": "1800"},
+)
+
+rebuild_job = dg.define_asset_job(
+    "rebuild_metrics",
+    selection=dg.AssetSelection.assets(metrics_timeseries).without_checks(),
+    description="Write the metric rows of chosen days again from their events.",
+    tags={"dagster/max_runtime": "14400"},
 )
 
 
@@ -32,5 +40,8 @@ def take_stock_schedule(context: dg.ScheduleEvaluationContext) -> Iterator[dg.Ru
 
 
 flow = dg.Definitions(
-    assets=[event_stream, events], jobs=[take_stock_job], schedules=[take_stock_schedule]
+    assets=[event_stream, events, metrics_timeseries],
+    asset_checks=checks,
+    jobs=[take_stock_job, rebuild_job],
+    schedules=[take_stock_schedule],
 )

@@ -11,6 +11,7 @@ from pipelines.defs.reconciliation.hour import Comparison, Hour, compare_hour
 from pipelines.defs.reconciliation.repair import repair_hour
 from pipelines.defs.reconciliation.results import store
 from pipelines.event_stream import EventStreams
+from pipelines.transient import repeated_if_transient
 
 # The hour that is going on counts as a partition too: after an incident nobody wants to wait for
 # its end. The schedule checks closed hours only.
@@ -43,6 +44,10 @@ class ReconciliationConfig(dg.Config):
     "letters, company by company. A row a check, so that the history can be queried.",
     group_name="reconciliation",
     owners=["team:analytics"],
+    metadata={
+        "dagster/table_name": "teei_analytics.reconciliations",
+        "when_it_fails": "docs/operations.md#alert-check",
+    },
     kinds={"clickhouse", "nats"},
     pool="reconciliation",
 )
@@ -54,7 +59,7 @@ def reconciliations(
 ) -> dg.MaterializeResult:  # type: ignore[type-arg]  # beside checks Dagster knows the bare type only
     began = time.monotonic()
     hour = Hour.of(context.partition_time_window.start)
-    with databases.clickhouse() as ch, event_streams.open() as stream:
+    with repeated_if_transient(), databases.clickhouse() as ch, event_streams.open() as stream:
         repaired = repair_hour(stream, ch, hour) if config.repair else 0
         comparison = compare_hour(stream, ch, hour)
         store(ch, hour, comparison, repaired, context.run.run_id)
@@ -79,7 +84,8 @@ def judge(comparison: Comparison) -> dg.AssetCheckResult:
         "pending": f"{total.pending} events wait for the sink; the hour is checked again",
         "balanced": f"{total.streamed} messages, each stored or put aside",
         "unbalanced": f"missing {total.missing} {total.missing_seqs}, "
-        f"duplicates {total.duplicates}, unexpected {total.unexpected} {total.unexpected_ids}",
+        f"duplicates {total.duplicates}, unexpected {total.unexpected} {total.unexpected_ids}; "
+        "the job repair_missing_events stores what is missing",
     }[comparison.state]
     unbalanced = comparison.state == "unbalanced"
     return dg.AssetCheckResult(

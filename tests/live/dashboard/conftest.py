@@ -10,6 +10,7 @@ import pytest
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
 from config.settings import Settings
+from tests.live.conftest import Backend, own_settings, running_nats
 from tests.live.sidecar import SidecarProcess
 
 COMPANY = "test-company"
@@ -45,6 +46,13 @@ def sidecar(settings: Settings) -> Iterator[SidecarProcess]:
         yield process
     finally:
         process.stop()
+
+
+@pytest.fixture(scope="module")
+def stored(backend: Backend) -> Iterator[Settings]:
+    """Settings of one system that the tests of a module share."""
+    with running_nats() as nats, own_settings(backend, nats.url) as settings:
+        yield settings
 
 
 @pytest.fixture

@@ -103,7 +103,7 @@ async def test_a_resume_point_that_is_gone_is_said_and_the_page_is_live(
 ) -> None:
     await page.goto(f"{sidecar.url}/assets/favicon.svg")
     await page.evaluate(
-        "sessionStorage.setItem('stream-position:stream/updates:test-company', 'metrics.a-999-1')"
+        "sessionStorage.setItem('stream-position:/stream/updates:test-company', 'metrics.a-999-1')"
     )
     await open_live(page, sidecar.url)
     await expect(page.get_by_role("alert")).to_contain_text("could not be replayed")

@@ -67,6 +67,17 @@ def stocked(ch: Client, pg: psycopg.Connection) -> None:
         "INSERT INTO cohort_watermarks (reader, identity, snapshot)"
         " VALUES ('membership', cohort_change_log_identity(), pg_current_snapshot())"
     )
+    pg.execute(
+        "INSERT INTO backups (backup_id, kind, target, location, database, state, started_at,"
+        " finished_at, clickhouse_version, postgres_version, clickhouse_migrations,"
+        " postgres_migrations, bytes, duration_seconds, warehouse, platform, proven_at, drill)"
+        " VALUES ('b1', 'full', 'backups', 'b1', 'd', 'complete', now(), now(), '26.9', '18', '{}',"
+        " '{}', 5, 1, '{}', '{}', now(), '{\"passed\": true, \"seconds\": 2, \"reasons\": []}')"
+    )
+    pg.execute(
+        "INSERT INTO alerts (key, opened_at, severity, text, see, next_send_at)"
+        " VALUES ('k', now(), 'warning', 'late', 'views', now())"
+    )
     pg.execute("SELECT refresh_analytics_materialized_views()")
     pg.execute(
         "INSERT INTO analytics_mv_refreshes (view, status, started_at, duration_seconds,"

@@ -1,10 +1,14 @@
-"""The four views: figures, refreshes that fail one by one, log, locks, freshness."""
+"""The four views: figures, refreshes that fail one by one, log, locks, freshness, cadence."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 
 import dagster as dg
 import psycopg
 import pytest
 
 from pipelines.databases import Databases
+from pipelines.definitions import defs
 from pipelines.defs.materialized_views.assets import VIEWS, materialized_views
 from pipelines.defs.materialized_views.refresh import refresh_view
 
@@ -272,3 +276,109 @@ def test_in_a_run_too_one_failing_view_leaves_the_others_refreshed(
         ("language_group_performance_mv", "ok"),
         ("program_performance_mv", "failed"),
     ]
+
+
+def test_the_pipeline_and_the_function_at_once_wait_for_each_other_and_both_are_logged(
+    pg: psycopg.Connection, databases: Databases
+) -> None:
+    def by_pipeline() -> bool:
+        return dg.materialize(materialized_views, resources={"databases": databases}).success
+
+    def by_function() -> list[str]:
+        with databases.postgres() as connection:
+            return [
+                line
+                for _ in range(3)
+                for (line,) in connection.execute(
+                    "SELECT refresh_due_analytics_materialized_views() UNION ALL "
+                    "SELECT refresh_analytics_materialized_views()"
+                )
+            ]
+
+    with ThreadPoolExecutor(2) as pool:
+        run, lines = pool.submit(by_pipeline), pool.submit(by_function)
+    assert run.result()
+    assert not [line for line in lines.result() if "FAILED" in line]
+    counted = pg.execute(
+        "SELECT split_part(caller, ' ', 1), view, count(*), bool_and(status = 'ok') "
+        "FROM analytics_mv_refreshes WHERE refresh_id > 4 GROUP BY 1, 2"
+    ).fetchall()
+    assert {(caller, view) for caller, view, _, _ in counted} >= {
+        (caller, view) for caller in ("dagster", "function") for view in VIEWS
+    }
+    assert all(ok for *_, ok in counted)
+    assert {count for caller, _, count, _ in counted if caller == "function"} == {3}
+
+
+def due_at(pg: psycopg.Connection, moment: datetime) -> list[str]:
+    return [
+        view
+        for (view,) in pg.execute(
+            "SELECT due_analytics_materialized_views(%s)", (moment,)
+        ).fetchall()
+    ]
+
+
+def test_each_view_is_due_by_its_own_cadence_and_hours(pg: psycopg.Connection) -> None:
+    pg.execute("UPDATE analytics_mv_refreshes SET started_at = '2026-03-01 20:00+00'")
+    pg.execute("UPDATE analytics_mvs SET every_minutes = 120 WHERE view = 'program_performance_mv'")
+    pg.execute(
+        "UPDATE analytics_mvs SET first_hour = 22, last_hour = 5 "
+        "WHERE view = 'language_group_performance_mv'"
+    )
+    always = ["company_dashboard_mv", "journey_stage_distribution_mv"]
+
+    def at(day: int, hour: int, minute: int) -> datetime:
+        return datetime(2026, 3, day, hour, minute, tzinfo=UTC)
+
+    assert due_at(pg, at(1, 20, 3)) == []
+    assert due_at(pg, at(1, 20, 5)) == always
+    assert due_at(pg, at(1, 21, 59)) == [
+        "company_dashboard_mv",
+        "program_performance_mv",
+        *always[1:],
+    ]
+    assert due_at(pg, at(1, 22, 0)) == list(VIEWS)
+    assert due_at(pg, at(2, 4, 59)) == list(VIEWS)
+    assert "language_group_performance_mv" not in due_at(pg, at(2, 5, 0))
+
+
+@pytest.mark.parametrize("hours", [(3, None), (None, 3), (3, 3), (24, 1)])
+def test_hours_that_mean_nothing_are_refused(
+    pg: psycopg.Connection, hours: tuple[int | None, int | None]
+) -> None:
+    with pytest.raises(psycopg.errors.CheckViolation):
+        pg.execute("UPDATE analytics_mvs SET first_hour = %s, last_hour = %s", hours)
+
+
+def test_the_schedule_asks_for_the_views_that_are_due(
+    pg: psycopg.Connection, databases: Databases
+) -> None:
+    schedule = defs.resolve_schedule_def("refresh_materialized_views_every_five_minutes")
+
+    def asked() -> list[str]:
+        with dg.build_schedule_context(
+            scheduled_execution_time=datetime.now(UTC),
+            repository_def=defs.get_repository_def(),
+            resources={"databases": databases},
+        ) as context:
+            requests = schedule.evaluate_tick(context).run_requests or []
+        return [key.to_user_string() for one in requests for key in one.asset_selection or ()]
+
+    assert asked() == []
+    pg.execute(
+        "UPDATE analytics_mv_refreshes SET started_at = started_at - interval '5 minutes' "
+        "WHERE view <> 'company_dashboard_mv'"
+    )
+    assert asked() == list(VIEWS)[1:]
+
+
+def test_a_view_shows_its_columns_in_the_ui(databases: Databases) -> None:
+    result = dg.materialize(materialized_views, resources={"databases": databases})
+    schemas = {
+        event.asset_key.to_user_string(): event.materialization.metadata["dagster/column_schema"]
+        for event in result.get_asset_materialization_events()
+        if event.asset_key
+    }
+    columns = [column.name for column in schemas["journey_stage_distribution_mv"].value.columns]
+    assert columns == ["company_id", "current_stage", "user_count", "avg_days_in_stage"]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cli.servers import api_url
-from config.addresses import with_embedded_ports
+from config.addresses import api_url, with_embedded_ports
 from config.settings import load_settings
 
 

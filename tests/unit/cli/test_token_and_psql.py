@@ -10,7 +10,7 @@ import jwt
 import pytest
 from cli_outcome import Analytics
 
-from cli.psql import connection_variables, find_psql
+from pipelines.postgres_programs import connection_variables, find_program
 
 SECRET = "a secret of at least thirty-two bytes"
 
@@ -77,7 +77,7 @@ def test_psql_gets_all_arguments_and_the_connection_by_its_environment(
     outcome = analytics("psql", "-U", "teei", "-c", "SELECT 1", "--json", "--format=x")
     assert outcome.code == 0
     assert run["arguments"] == [
-        find_psql(), "-U", "teei", "-c", "SELECT 1", "--json", "--format=x"
+        find_program("psql"), "-U", "teei", "-c", "SELECT 1", "--json", "--format=x"
     ]  # fmt: skip
     environment = run["environment"]
     assert isinstance(environment, dict)

@@ -23,7 +23,29 @@ ASSETS = {
     "language_group_performance_mv",
     "journey_stage_distribution_mv",
     "reconciliations",
+    "backups",
+    "restore_drills",
+    "metrics_timeseries",
+    "retention_plan",
+    "partition_actions",
+    "erasures",
 }
+
+
+FLOWS = {
+    "alerts",
+    "backups",
+    "cohorts",
+    "dead_letters",
+    "materialized_views",
+    "partitions",
+    "reconciliation",
+    "retention",
+    "warehouse",
+}
+
+# What a run finds out, kept as the history of its asset.
+NO_TABLES = {"restore_drills", "retention_plan"}
 
 
 def made_here() -> list[dg.AssetSpec]:
@@ -39,25 +61,86 @@ def test_the_definitions_are_loadable_as_a_whole() -> None:
     dg.Definitions.validate_loadable(defs)
 
 
-@pytest.mark.parametrize(
-    # In one order, so that parallel workers collect the same tests.
-    "spec",
-    sorted(made_here(), key=lambda spec: spec.key),
-    ids=lambda spec: spec.key.to_user_string(),
-)
+def every_asset() -> list[dg.AssetSpec]:
+    """Made here or elsewhere, in one order, so that parallel workers collect the same tests."""
+    graph = defs.resolve_asset_graph()
+    specs = [graph.get(key).to_asset_spec() for key in graph.get_all_asset_keys()]
+    return sorted(specs, key=lambda spec: spec.key)
+
+
+@pytest.mark.parametrize("spec", every_asset(), ids=lambda spec: spec.key.to_user_string())
 def test_every_asset_explains_itself(spec: dg.AssetSpec) -> None:
     assert spec.description
-    assert spec.group_name in {"cohorts", "materialized_views", "partitions", "reconciliation"}
+    assert spec.group_name in FLOWS
     assert spec.owners
     assert spec.kinds
-    assert list(spec.deps)
+    if spec.key.path[-1] not in NO_TABLES and spec.kinds & {"postgres", "clickhouse"}:
+        database, *_, table = str(spec.metadata["dagster/table_name"]).split(".")
+        assert database in {"teei_platform", "teei_analytics"}
+        assert table == spec.key.path[-1]
+
+
+def test_what_is_made_here_has_something_it_is_made_from() -> None:
+    assert all(list(spec.deps) for spec in made_here())
 
 
 def test_schedules_and_sensors_run_unless_somebody_stops_them() -> None:
-    assert {one.default_status for one in defs.schedules or ()} == {
-        dg.DefaultScheduleStatus.RUNNING
+    # Of the repository, so that sensors which Dagster adds by itself are among them.
+    repository = defs.get_repository_def()
+    stopped = [
+        one.name
+        for one in repository.sensor_defs
+        if one.default_status is not dg.DefaultSensorStatus.RUNNING
+    ]
+    stopped += [
+        one.name
+        for one in repository.schedule_defs
+        if one.default_status is not dg.DefaultScheduleStatus.RUNNING
+    ]
+    assert not stopped
+    assert all(one.description for one in repository.sensor_defs)
+    assert all(one.description for one in repository.schedule_defs)
+
+
+def test_every_job_and_every_field_of_its_config_is_described() -> None:
+    undescribed = []
+    for job in defs.get_repository_def().get_all_jobs():
+        if job.name.startswith("__"):
+            continue
+        if not job.description:
+            undescribed.append(job.name)
+        for node in job.nodes:
+            schema = node.definition.config_schema
+            fields = getattr(schema.config_type, "fields", {}) if schema else {}
+            undescribed += [
+                f"{job.name}: {node.name}.{name}"
+                for name, field in fields.items()
+                if not field.description
+            ]
+    assert not undescribed
+
+
+def test_what_an_operator_starts_by_hand_has_a_job() -> None:
+    jobs = {job.name: job for job in defs.get_repository_def().get_all_jobs()}
+    assert {
+        "refresh_materialized_views",
+        "evaluate_memberships",
+        "resync_companies",
+        "repair_cohort_parity",
+        "reconcile_events",
+        "repair_missing_events",
+        "take_stock_of_events",
+        "purge_old_runs",
+    } <= set(jobs)
+    # What they are for stands in their config already, so that launching them as they are is right.
+    hours = jobs["repair_missing_events"].partitioned_config
+    assert hours is not None
+    assert hours.get_run_config_for_partition_key("2026-01-01-00:00") == {
+        "ops": {"reconciliations": {"config": {"repair": True}}}
     }
-    assert {one.default_status for one in defs.sensors or ()} == {dg.DefaultSensorStatus.RUNNING}
+    assert jobs["repair_cohort_parity"].run_config == {
+        "ops": {"warehouse_cohorts": {"config": {"differing": True}}}
+    }
 
 
 def test_every_step_is_in_a_pool_so_that_runs_of_a_flow_never_overlap() -> None:
@@ -68,10 +151,22 @@ def test_every_step_is_in_a_pool_so_that_runs_of_a_flow_never_overlap() -> None:
     }
     assert pools == {
         "sync_cohorts": {"cohorts"},
+        "evaluate_memberships": {"cohorts"},
+        "resync_companies": {"cohorts"},
+        "repair_cohort_parity": {"cohorts"},
+        "purge_old_runs": {"instance"},
         "refresh_materialized_views": {"materialized_views"},
         "take_stock_of_events": {"events_partitions"},
         "reconcile_events": {"reconciliation"},
         "repair_missing_events": {"reconciliation"},
+        "back_up_incremental": {"backups"},
+        "back_up_full": {"backups"},
+        "drill_restore": {"backups"},
+        "rebuild_metrics": {"events_partitions"},
+        "plan_retention": {"retention"},
+        "retention": {"retention"},
+        "erasure": {"retention"},
+        "reapply_erasures": {"retention"},
     }
 
 

@@ -1,0 +1,1 @@
+"""What a refresh of each materialised view costs on a large source."""

@@ -1,0 +1,1 @@
+"""Alerts: what is wrong now, who was told, and when to say it again."""

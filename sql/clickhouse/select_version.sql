@@ -1,0 +1,2 @@
+-- Called by pipelines backups.warehouse.
+SELECT version()

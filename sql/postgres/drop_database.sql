@@ -1,0 +1,2 @@
+-- Called by pipelines backups.platform for scratch databases and for one that was replaced.
+DROP DATABASE IF EXISTS {database} WITH (FORCE)

@@ -1,0 +1,108 @@
+"""Errors that pass by themselves make a step run again; all others fail it at once."""
+
+import contextlib
+
+import dagster as dg
+import psycopg
+import pytest
+from clickhouse_connect.driver.exceptions import DatabaseError
+
+from config import Settings
+from pipelines import transient
+from pipelines.databases import Databases
+from tests.live.conftest import Backend
+
+
+def attempts(step: object) -> tuple[int, bool]:
+    """How often the step began, and whether it succeeded in the end."""
+    began = 0
+
+    @dg.op
+    def work() -> None:
+        nonlocal began
+        began += 1
+        with transient.repeated_if_transient():
+            step(began)  # type: ignore[operator]
+
+    @dg.job
+    def once() -> None:
+        work()
+
+    result = once.execute_in_process(raise_on_error=False)
+    return began, result.success
+
+
+@pytest.fixture(autouse=True)
+def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transient, "PAUSE_SECONDS", 0)
+
+
+def test_a_connection_that_the_server_cuts_is_made_anew(
+    databases: Databases, pg: psycopg.Connection
+) -> None:
+    def cut_once(attempt: int) -> None:
+        with databases.postgres() as connection:
+            if attempt == 1:
+                pg.execute("SELECT pg_terminate_backend(%s)", (connection.info.backend_pid,))
+            connection.execute("SELECT 1")
+
+    assert attempts(cut_once) == (2, True)
+
+
+def test_a_failed_serialization_runs_again(databases: Databases, pg: psycopg.Connection) -> None:
+    pg.execute("CREATE TABLE counted (n integer)")
+    pg.execute("INSERT INTO counted VALUES (0)")
+
+    def overtaken_once(attempt: int) -> None:
+        with databases.postgres() as connection:
+            connection.isolation_level = psycopg.IsolationLevel.SERIALIZABLE
+            with connection.transaction():
+                connection.execute("SELECT n FROM counted")
+                if attempt == 1:
+                    pg.execute("UPDATE counted SET n = n + 1")
+                connection.execute("UPDATE counted SET n = n + 10")
+
+    assert attempts(overtaken_once) == (2, True)
+    assert pg.execute("SELECT n FROM counted").fetchone() == (11,)
+
+
+def test_a_server_that_stays_away_fails_after_three_repeats(settings: Settings) -> None:
+    nowhere = settings.model_copy(update={"clickhouse_port": 1})
+
+    def ask(_: int) -> None:
+        with Databases(lambda: nowhere).clickhouse() as ch:
+            ch.command("SELECT 1")
+
+    assert attempts(ask) == (4, False)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["SELECT nothing", "SELECT 1/0", "INSERT INTO companies (id) SELECT NULL"],
+)
+def test_a_wrong_statement_fails_at_once(databases: Databases, wrong: str) -> None:
+    def ask(_: int) -> None:
+        with databases.postgres() as connection:
+            connection.execute(wrong)
+
+    assert attempts(ask) == (1, False)
+
+
+def test_a_refused_user_and_a_wrong_statement_of_clickhouse_fail_at_once(
+    databases: Databases, backend: Backend
+) -> None:
+    def unknown_database(_: int) -> None:
+        with contextlib.closing(psycopg.connect(backend.postgres.url("nowhere"))):
+            pass
+
+    def wrong(_: int) -> None:
+        with databases.clickhouse() as ch:
+            ch.command("SELECT nothing")
+
+    assert attempts(unknown_database) == (1, False)
+    assert attempts(wrong) == (1, False)
+
+
+def test_too_many_parts_passes_by_itself() -> None:
+    assert transient.is_transient(DatabaseError("Code: 252. Too many parts", code=252))
+    assert not transient.is_transient(DatabaseError("Code: 60. Unknown table", code=60))

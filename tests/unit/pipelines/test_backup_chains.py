@@ -1,0 +1,153 @@
+"""Pruning and choosing over any history of backups."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.defs.backups.chains import NoBackupError, chain, newest, prunable
+from pipelines.defs.backups.record import (
+    Backup,
+    Drill,
+    Dump,
+    Figures,
+    Kind,
+    Partition,
+    State,
+)
+
+BEGIN = datetime(2026, 1, 4, 2, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+def make(number: int, hours: int, base: Backup | None, state: State = "complete") -> Backup:
+    kind = Kind.INCREMENTAL if base else Kind.FULL
+    return Backup(
+        backup_id=f"b{number}",
+        kind=kind,
+        base_id=base.backup_id if base else None,
+        target="disk backups",
+        location=f"disk backups/b{number}",
+        database="d",
+        state=state,
+        started_at=BEGIN + hours * HOUR,
+    )
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[Backup]:
+    """Backups in time, each full or on any earlier complete one, some failed, drilled, pruned."""
+    made: list[Backup] = []
+    hours = 0
+    for number in range(draw(st.integers(0, 14))):
+        hours += draw(st.integers(1, 200))
+        whole = [one for one in made if one.complete]
+        base = draw(st.sampled_from([None, *whole])) if whole else None
+        state: State = draw(st.sampled_from(["complete"] * 6 + ["failed", "running"]))
+        one = make(number, hours, base, state)
+        if state == "complete" and draw(st.booleans()):
+            at = one.started_at + draw(st.integers(0, 300)) * HOUR
+            passed = draw(st.booleans())
+            drill = Drill(at, passed, 1.0, 1.0, () if passed else ("damaged",))
+            one = dataclasses.replace(one, drill=drill, proven_at=at if passed else None)
+        made.append(one)
+    return made
+
+
+def prune(made: list[Backup], now: datetime, keep: timedelta) -> list[Backup]:
+    gone = {one.backup_id for one in prunable(made, now, keep)}
+    return [
+        dataclasses.replace(one, state="pruned") if one.backup_id in gone else one for one in made
+    ]
+
+
+@given(made=histories(), hours=st.integers(0, 3000), days=st.integers(1, 60))
+def test_pruning_breaks_no_chain_and_keeps_what_has_to_stay(
+    made: list[Backup], hours: int, days: int
+) -> None:
+    now, keep = BEGIN + hours * HOUR, timedelta(days=days)
+    whole = [one for one in made if one.complete]
+    gone = prunable(made, now, keep)
+    after = prune(made, now, keep)
+    for one in after:
+        if one.complete:
+            assert chain(after, one.backup_id)[-1] == one
+    left = {one.backup_id for one in after if one.complete}
+    # The window, the newest, and the one that a drill proved last.
+    assert {one.backup_id for one in whole if one.started_at > now - keep} <= left
+    if whole:
+        assert max(whole, key=lambda one: one.started_at).backup_id in left
+    proven = [one for one in whole if one.proven_at]
+    if proven:
+        latest = max(one.proven_at for one in proven if one.proven_at)
+        assert any(one.backup_id in left for one in proven if one.proven_at == latest)
+    # Each moment of the window that could be gone back to still can.
+    for one in whole:
+        moment = max(one.started_at, now - keep)
+        before, then = (
+            newest(made, at=moment, trusted=False),
+            newest(after, at=moment, trusted=False),
+        )
+        assert before == then
+    # Nothing unknown, nothing running, in an order that is safe to be cut anywhere.
+    assert all(one.state in {"complete", "failed"} for one in gone)
+    for number in range(len(gone)):
+        removed = {one.backup_id for one in gone[:number]}
+        rest = [one for one in made if one.backup_id not in removed]
+        for one in rest:
+            if one.complete:
+                assert chain(rest, one.backup_id)
+    # A second time there is nothing more to do.
+    assert [one for one in prunable(after, now, keep) if one.complete] == []
+
+
+def test_a_backup_out_of_the_window_goes_with_its_chain() -> None:
+    full = make(0, 0, None)
+    chained = make(1, 24, full)
+    fresh = make(2, 24 * 7, None)
+    now = BEGIN + timedelta(days=40)
+    assert prunable([full, chained, fresh], now, timedelta(days=30)) == [chained, full]
+    proven = dataclasses.replace(chained, proven_at=now)
+    assert prunable([full, proven, fresh], now, timedelta(days=30)) == []
+
+
+def test_a_chain_in_which_a_drill_found_damage_is_no_base() -> None:
+    full = make(0, 0, None)
+    damaged = dataclasses.replace(
+        make(1, 24, full), drill=Drill(BEGIN, False, 1.0, 1.0, ("data.bin",))
+    )
+    assert newest([full, damaged]) is None
+    assert newest([full, damaged], trusted=False) == damaged
+    other = make(2, 30, None)
+    assert newest([full, damaged, other]) == other
+
+
+def test_a_chain_with_a_hole_names_the_hole() -> None:
+    full = make(0, 0, None)
+    second = make(1, 24, full)
+    with pytest.raises(NoBackupError, match="b0, which b1 needs, is pruned"):
+        chain([dataclasses.replace(full, state="pruned"), second], "b1")
+
+
+def test_a_manifest_says_everything_that_the_catalogue_knows() -> None:
+    whole = dataclasses.replace(
+        make(3, 5, make(2, 1, None)),
+        finished_at=BEGIN,
+        clickhouse_migrations=("0001_events",),
+        warehouse={"events": {"20260104": Partition(Figures(3, str(2**64 - 1)), "ab", 9)}},
+        platform=Dump(7, "00", {"users": Figures(1, "5")}),
+        drill=Drill(BEGIN, False, 1.5, 2.5, ("x",)),
+    )
+    assert Backup.from_json(whole.to_json()) == whole
+    with pytest.raises(ValueError, match="not a backup's manifest"):
+        Backup.from_json('{"kind": "full"}')
+    with pytest.raises(ValueError, match="manifest of version 2"):
+        Backup.from_json('{"manifest_version": 2}')
+
+
+def test_sums_of_fingerprints_wrap_as_the_engines_do() -> None:
+    assert Figures.sum([Figures(1, str(2**64 - 1)), Figures(2, "3")]) == Figures(3, "2")
