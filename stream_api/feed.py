@@ -19,9 +19,10 @@ from typing import Any
 from nats.errors import Error as NatsError
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
+from config.logging import fields
 from config.names import EVENTS_STREAM
 from config.settings import Settings
-from events.accept import Event, accept
+from events.accept import Event, Rejection, accept
 from stream_api.delivery import parse_delivery
 from stream_api.hub import Hub
 from stream_api.nats_client import NatsClient, subject_text
@@ -173,6 +174,15 @@ class Feed:
             # The server removes an abandoned consumer by itself.
             logger.debug("consumer %s left behind: %s", consumer, error)
 
+    def _reject(self, decided: Rejection) -> None:
+        self._metrics.rejected(decided.reason)
+        if not self._settings.clickhouse_enabled:
+            # No sink puts it aside and says so.
+            logger.warning(
+                "event not streamed",
+                extra=fields(event=decided.id, reason=decided.reason.value, detail=decided.detail),
+            )
+
     def _publish(self, messages: list[WireMessage]) -> None:
         events: list[Event] = []
         delivery = None
@@ -187,7 +197,7 @@ class Feed:
             if isinstance(decided, Event):
                 events.append(decided)
             else:
-                self._metrics.rejected(decided.reason)
+                self._reject(decided)
         if delivery is not None:
             self._hub.publish(events, delivery.stream_seq, delivery.ms)
             if delivery.pending == 0:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import random
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from config.logging import fields
 from events.accept import Event
 from events.event_id import EventId
 from stream_api import frames
@@ -21,6 +23,8 @@ from stream_api.channel import SEVERAL, Channel, Entry, companies_of
 from stream_api.channels import Channels
 from stream_api.connection import Connection, Ending, ResetReason
 from stream_api.telemetry import StreamMetrics
+
+logger = logging.getLogger(__name__)
 
 # Clients that a draining instance sends away come back at random within this time.
 DRAIN_RETRY_SPREAD_MS = (500, 5000)
@@ -244,7 +248,17 @@ class Hub:
 
     def _abort_some(self) -> None:
         for _ in range(min(ABORTS_A_TURN, len(self._doomed))):
-            self._doomed.popleft().abort()
+            connection = self._doomed.popleft()
+            # Here and not where it was decided, which is in the midst of a write to all.
+            logger.info(
+                "stream cut",
+                extra=fields(
+                    company=connection.company_id,
+                    reason=connection.ended,
+                    unsent_bytes=connection.unsent_bytes(),
+                ),
+            )
+            connection.abort()
         if self._doomed:
             asyncio.get_running_loop().call_soon(self._abort_some)
 

@@ -20,6 +20,7 @@ from nats.aio.client import Client as Nats
 from nats.errors import Error as NatsError
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
+from config.logging import fields
 from config.settings import Settings
 from sql.migrations import MigrationError, PostgresMigrations
 from stream_api.auth import Authenticator
@@ -240,7 +241,7 @@ class Sidecar:
             return [m.name for m in PostgresMigrations(connection).pending()]
 
     def _switched_off(self, company_id: str) -> None:
-        logger.info("streaming switched off for %s", company_id)
+        logger.info("streaming switched off", extra=fields(company=company_id))
         self.hub.end_company(company_id, Ending.SWITCHED_OFF)
 
 

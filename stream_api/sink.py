@@ -16,6 +16,7 @@ import time
 
 from nats.errors import Error as NatsError
 
+from config.logging import fields
 from config.settings import Settings
 from events.accept import Reason, Rejection
 from events.rows import INSERT_SETTINGS, DeadLetter
@@ -230,7 +231,15 @@ class Sink:
         self._back()
         for rejection, _ in letters:
             self._metrics.dead_letters.labels(rejection.reason.value).inc()
-            logger.warning("dead letter %s: %s", rejection.id, rejection.detail)
+            logger.warning(
+                "dead letter",
+                extra=fields(
+                    event=rejection.id,
+                    reason=rejection.reason.value,
+                    company=rejection.company_id or "",
+                    detail=rejection.detail,
+                ),
+            )
 
     async def _wait(self, attempt: int, why: str) -> None:
         if self.away is None:

@@ -1,11 +1,15 @@
-"""What the sidecar tells Prometheus. One registry a process, made with the application."""
+"""What the sidecar tells Prometheus. One registry a process, made with the application.
+
+A labelled counter of a closed list starts with all its values at 0: Prometheus sees no increase in
+a series that is born with its first event, so the first dead letter would raise no alert.
+"""
 
 from __future__ import annotations
 
 import math
 import time
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -14,11 +18,16 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, M
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
+from events.accept import Reason
+from stream_api.connection import Ending, ResetReason
+
 if TYPE_CHECKING:
     from stream_api.channel import Entry
-    from stream_api.connection import Ending
 
 LATENCY_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+REFUSAL_STATUSES = ("400", "401", "403", "429", "501", "503")
+REPLAY_SOURCES = ("ring", "clickhouse", "jetstream")
+FEED_GAPS = ("sequence_gap", "heartbeats_missed", "reconnected", "nats_away", "fault")
 
 
 class _Delivered(Collector):
@@ -109,6 +118,14 @@ class StreamMetrics:
         )
         self._delivered = _Delivered()
         registry.register(self._delivered)
+        _start_at_zero(self._closed, (ending.value for ending in Ending))
+        _start_at_zero(self._refused, REFUSAL_STATUSES)
+        _start_at_zero(self._replayed, REPLAY_SOURCES)
+        _start_at_zero(self._resets, (reason.value for reason in ResetReason))
+        _start_at_zero(self._gaps, FEED_GAPS)
+        # The live reader decides before the warehouse does.
+        undecided = {Reason.REFUSED_BY_WAREHOUSE}
+        _start_at_zero(self._rejected, (r.value for r in Reason if r not in undecided))
 
     def opened(self) -> None:
         self._opened.inc()
@@ -171,6 +188,7 @@ class SinkMetrics:
         self.commit_seconds = Histogram(
             "analytics_sink_commit_seconds", "Duration of a batch's commit", registry=registry
         )
+        _start_at_zero(self.dead_letters, (reason.value for reason in Reason))
 
 
 class HttpMetrics:
@@ -195,6 +213,7 @@ class QueryMetrics:
             ["outcome"],
             registry=registry,
         )
+        _start_at_zero(self.answers, ("hit", "miss"))
         self.over_budget = Counter(
             "analytics_query_over_budget_total",
             "Queries refused because a company had used up its budget",
@@ -205,3 +224,8 @@ class QueryMetrics:
             "Queries cancelled because their client had gone",
             registry=registry,
         )
+
+
+def _start_at_zero(counter: Counter, values: Iterable[str]) -> None:
+    for value in values:
+        counter.labels(value)

@@ -1,0 +1,1 @@
+"""Many users of one sidecar at once: do all get a stream, and how late are their events?"""
