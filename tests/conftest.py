@@ -1,3 +1,11 @@
 """Fixtures of all tests; the servers are in `tests/live/conftest.py`."""
 
+import hypothesis
+
 pytest_plugins = ["tests.live.sidecar_fixtures"]
+
+# How fast examples are made depends on what else the machine does: no reason to fail.
+hypothesis.settings.register_profile(
+    "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("patient")
