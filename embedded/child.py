@@ -172,6 +172,9 @@ def _dies_with_parent(number: signal.Signals) -> Callable[[], None] | None:
     libc, parent = _libc, os.getpid()
 
     def arm() -> None:
+        # Whoever started us may have ignored or blocked it, and children inherit that.
+        signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
         libc.prctl(PR_SET_PDEATHSIG, int(number), 0, 0, 0)
         if os.getppid() != parent:  # it died before the line above
             os._exit(1)

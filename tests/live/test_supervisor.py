@@ -180,8 +180,11 @@ def killed_supervisor(tmp_path: Path) -> Iterator[Path]:
     """The folder of a supervisor that was killed with -9 while a child and a grandchild ran."""
     code = textwrap.dedent(
         f"""
-        import asyncio, os, sys
+        import asyncio, os, signal, sys
         from pathlib import Path
+        # As it is inherited from a parent that keeps its signals for itself.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {{signal.SIGTERM}})
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         from embedded.leftovers import TOKEN_VARIABLE, ProcessRecords
         from embedded.part import Part
         from embedded.supervisor import Supervisor
