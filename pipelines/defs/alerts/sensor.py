@@ -95,7 +95,7 @@ class SidecarWatch:
     def look(self) -> Iterator[Condition]:
         """Take a sample, judge them all."""
         try:
-            newest = sidecar.read_sample(self._address, round(time.time()))
+            newest = sidecar.read_sample(self._address, time.time())
         except httpx.HTTPError as error:
             yield sidecar.away(self._address, error)
             return
