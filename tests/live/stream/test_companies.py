@@ -73,4 +73,6 @@ async def test_events_of_several_companies_come_in_the_streams_order(
     assert set(stats["replayCache"]["eventsByCompany"]) == set(COMPANIES)
     metrics = (await asyncio.to_thread(httpx.get, f"{sidecar.url}/metrics")).text
     for source in ("ring", "clickhouse", "jetstream"):
-        assert f'analytics_stream_replayed_events_total{{source="{source}"}}' in metrics
+        series = f'analytics_stream_replayed_events_total{{source="{source}"}}'
+        assert f"{series} " in metrics
+        assert f"{series} 0.0" not in metrics

@@ -174,5 +174,7 @@ async def test_two_thousand_events_a_second_with_clients_that_come_and_go(
     finally:
         sidecar.stop()
     for source in ("ring", "clickhouse", "jetstream"):
-        assert f'analytics_stream_replayed_events_total{{source="{source}"}}' in metrics
+        series = f'analytics_stream_replayed_events_total{{source="{source}"}}'
+        assert f"{series} " in metrics
+        assert f"{series} 0.0" not in metrics
     assert sum(client.connections for client in clients) > 6 * len(clients)

@@ -50,7 +50,6 @@ class UnreadStream:
 
 
 def closed(url: str) -> dict[str, int]:
-    """How many streams ended, by reason."""
-    return {
-        reason: int(float(n)) for reason, n in _CLOSED.findall(httpx.get(f"{url}/metrics").text)
-    }
+    """How many streams ended, by the reasons that there were."""
+    text = httpx.get(f"{url}/metrics").text
+    return {reason: int(float(n)) for reason, n in _CLOSED.findall(text) if float(n)}
