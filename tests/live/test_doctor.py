@@ -29,11 +29,11 @@ from cli.doctor.command import examine
 from cli.doctor.runbook import Entry
 from cli.doctor.servers import Servers
 from cli.doctor.sidecar import stream_flows
-from cli.psql import connection_variables, find_psql
 from config import Settings, load_settings
 from config.addresses import with_embedded_ports
 from config.settings import variable_names
 from embedded.child import wait_until
+from pipelines.postgres_programs import connection_variables, find_program
 from tests.live.system import REPOSITORY, Up, free_ports, make_up
 
 pytestmark = pytest.mark.timeout(300)
@@ -111,7 +111,7 @@ def run_here(command: str, terminal: Path, settings: Settings) -> tuple[int, str
     words = shlex.split(command)
     if words[:2] == ["analytics", "psql"]:
         url = settings.database_url.get_secret_value()
-        line: list[str] = [find_psql(), "-v", "ON_ERROR_STOP=1", *words[2:]]
+        line: list[str] = [find_program("psql"), "-v", "ON_ERROR_STOP=1", *words[2:]]
         environment = os.environ | connection_variables(url)
     else:
         line = ["bash", "-o", "pipefail", "-c", command]

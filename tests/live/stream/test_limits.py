@@ -102,7 +102,7 @@ def test_only_exact_origins_may_read_across_origins(start_both: StartSidecars) -
             assert answer.headers["access-control-allow-credentials"] == "true"
             assert "Origin" in answer.headers["vary"]
             # A page may not see another header than these; our client waits as long as it says.
-            assert answer.headers["access-control-expose-headers"] == "Retry-After"
+            assert answer.headers["access-control-expose-headers"] == "Retry-After, X-Request-Id"
         for stranger in (
             "https://dashboard.example.com.evil.org",
             "http://dashboard.example.com",
