@@ -7,6 +7,7 @@ loads the definitions without a database, and a changed setting counts from the 
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 import clickhouse_connect
 import psycopg
@@ -33,11 +34,25 @@ def environment_settings() -> Settings:
 SettingsReader = Callable[[], Settings]
 
 
-class Databases:
-    """Opens connections by settings that are read at each opening."""
+def utc_now() -> datetime:
+    """This moment, with its time zone."""
+    return datetime.now(UTC)
 
-    def __init__(self, read_settings: SettingsReader = environment_settings) -> None:
+
+class Databases:
+    """Opens connections by settings that are read at each opening.
+
+    `clock` is the moment by which runs decide what of their data is due or old; a simulation gives
+    its own.
+    """
+
+    def __init__(
+        self,
+        read_settings: SettingsReader = environment_settings,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
         self._read_settings = read_settings
+        self.now = clock
 
     @property
     def settings(self) -> Settings:

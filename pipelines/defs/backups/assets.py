@@ -1,7 +1,7 @@
 """`backups` and `restore_drills`: what was taken, and what a restore of it brought back."""
 
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from enum import Enum
 
 import dagster as dg
@@ -74,8 +74,8 @@ def backups(
         databases.postgres() as pg,
         databases.clickhouse(timeout_seconds=STATEMENT_SECONDS) as ch,
     ):
-        backup = take_backup(pg, ch, settings, Kind(config.kind.value), datetime.now(UTC))
-        gone = prune(pg, ch, settings, datetime.now(UTC)) if config.prune else []
+        backup = take_backup(pg, ch, settings, Kind(config.kind.value), databases.now())
+        gone = prune(pg, ch, settings, databases.now()) if config.prune else []
     if config.kind is BackupKind.incremental and backup.kind is Kind.FULL:
         context.log.warning("there was no backup to be trusted as a base: this one is full")
     seconds = backup.duration_seconds or 0.0
@@ -123,7 +123,7 @@ def restore_drills(
         databases.postgres() as pg,
         databases.clickhouse(timeout_seconds=STATEMENT_SECONDS) as ch,
     ):
-        backup = run_drill(pg, ch, databases.settings, datetime.now(UTC), config.backup_id or None)
+        backup = run_drill(pg, ch, databases.settings, databases.now(), config.backup_id or None)
     assert backup.drill is not None  # noqa: S101  # run_drill returns none without
     drill = backup.drill
     return dg.MaterializeResult(

@@ -33,16 +33,22 @@ def chain(backups: Iterable[Backup], backup_id: str) -> list[Backup]:
 
 
 def newest(
-    backups: Sequence[Backup], *, at: datetime | None = None, trusted: bool = True
+    backups: Sequence[Backup],
+    *,
+    at: datetime | None = None,
+    trusted: bool = True,
+    holding: tuple[str, str] | None = None,
 ) -> Backup | None:
     """The newest backup that can be restored, of those taken up to `at`.
 
     `trusted` leaves out chains in which a drill found damage: an incremental of a damaged full
-    backup is as damaged.
+    backup is as damaged. `holding` is a table and a partition of it that the backup must have.
     """
     damaged = _damaged_roots(backups)
     for backup in sorted(backups, key=_age, reverse=True):
         if not backup.complete or (at is not None and backup.started_at > at):
+            continue
+        if holding is not None and holding[1] not in backup.warehouse.get(holding[0], {}):
             continue
         try:
             links = chain(backups, backup.backup_id)

@@ -4,6 +4,7 @@ import dagster as dg
 
 from pipelines.databases import Databases
 from pipelines.defs.backups.assets import backups, restore_drills
+from pipelines.defs.backups.restored_events import restored_events
 
 TAGS = {"dagster/max_runtime": str(6 * 3600)}
 
@@ -30,6 +31,14 @@ drill_job = dg.define_asset_job(
     tags=TAGS,
 )
 
+restore_events_job = dg.define_asset_job(
+    "restore_events",
+    selection=dg.AssetSelection.assets(restored_events),
+    description="Bring chosen days of events back from a backup, beside newer rows. It shows the "
+    "plan; set dry_run false to do it.",
+    tags=TAGS,
+)
+
 
 def schedule(name: str, job: object, cron: str, description: str) -> dg.ScheduleDefinition:
     """A schedule in UTC that skips where there is no warehouse."""
@@ -51,8 +60,8 @@ def schedule(name: str, job: object, cron: str, description: str) -> dg.Schedule
 
 
 flow = dg.Definitions(
-    assets=[backups, restore_drills],
-    jobs=[incremental_job, full_job, drill_job],
+    assets=[backups, restore_drills, restored_events],
+    jobs=[incremental_job, full_job, drill_job, restore_events_job],
     schedules=[
         schedule(
             "back_up_incremental_daily",

@@ -85,6 +85,7 @@ def _beside(ch: Client, url: str, target: Target, plan: RestorePlan) -> int:
         if plan.database is not None:
             rows += _fill_warehouse(ch, target, plan, plan.database)
             for table in warehouse.tables(ch, plan.database):
+                warehouse.count_mutations_anew(ch, plan.database, table)
                 warehouse.start_merges(ch, plan.database, table)
         if plan.platform_database is not None:
             _raise_for(restore_platform(url, target, plan.backup, plan.platform_database))
@@ -148,6 +149,7 @@ def _take_warehouse(ch: Client, plan: RestorePlan, database: str, scratch: str) 
     present = set(warehouse.tables(ch, database))
     for table in plan.tables or plan.backup.warehouse:
         names = {"database": database, "table": table, "scratch": scratch}
+        warehouse.count_mutations_anew(ch, scratch, table)
         warehouse.start_merges(ch, scratch, table)
         if table not in present:
             ch.command(statement("clickhouse/rename_table"), parameters=names)

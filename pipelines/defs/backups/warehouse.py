@@ -180,6 +180,18 @@ def stop_merges(ch: Client, database: str, table: str) -> None:
     ch.command(statement("clickhouse/stop_merges"), parameters=names)
 
 
+def count_mutations_anew(ch: Client, database: str, table: str) -> None:
+    """Make later mutations of a restored table go through all of its parts.
+
+    Restored parts keep the number of the last mutation they went through, and the new table counts
+    from one: up to that number the engine takes its mutations as done in them, and a DELETE leaves
+    their rows. When the table is attached, it counts on from its parts.
+    """
+    names = {"database": database, "table": table}
+    ch.command(statement("clickhouse/detach_table"), parameters=names)
+    ch.command(statement("clickhouse/attach_table"), parameters=names)
+
+
 def start_merges(ch: Client, database: str, table: str) -> None:
     """What `stop_merges` stopped."""
     names = {"database": database, "table": table}

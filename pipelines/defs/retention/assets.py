@@ -1,7 +1,7 @@
 """`retention_plan` shows what is due, `partition_actions` does it, `erasures` is the ledger."""
 
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import dagster as dg
 from pydantic import Field
@@ -88,7 +88,7 @@ def retention_plan(
 ) -> dg.MaterializeResult:  # type: ignore[type-arg]  # nothing is handed on
     with databases.postgres() as pg, databases.clickhouse() as ch, event_streams.open() as stream:
         changed = follow_settings(pg, databases.settings)
-        now = datetime.now(UTC)
+        now = databases.now()
         plan = plan_retention(pg, ch, now, stream, narrow_streams=config.narrow_streams)
     return dg.MaterializeResult(
         metadata={
@@ -128,7 +128,7 @@ def partition_actions(
     done: list[PartitionAction] = []
     with databases.postgres() as pg, databases.clickhouse() as ch, event_streams.open() as stream:
         follow_settings(pg, databases.settings)
-        now = datetime.now(UTC)
+        now = databases.now()
         plan = plan_retention(pg, ch, now, stream, narrow_streams=config.narrow_streams)
         left = plan
         if not config.dry_run:
@@ -216,7 +216,7 @@ def erasures(
             if config.dry_run:
                 counts = count_subject(pg, ch, stream, subject)
             else:
-                now = datetime.now(UTC)
+                now = databases.now()
                 erased = erase(
                     *(pg, ch, stream, subject, now),
                     requested_by=config.requested_by,
@@ -224,7 +224,7 @@ def erasures(
                     say=say,
                 )
                 counts, settled = erased.counts, erased.sink_settled
-        since = datetime.now(UTC) - timedelta(days=config.look_back_days)
+        since = databases.now() - timedelta(days=config.look_back_days)
         entries = [
             one for one in ledger.read(pg) if not config.look_back_days or one.erased_at >= since
         ]

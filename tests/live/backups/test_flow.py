@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import date
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -15,14 +16,20 @@ from pipelines.databases import Databases
 from pipelines.defs.backups import catalogue
 from pipelines.defs.backups.assets import CHECK
 from pipelines.defs.backups.definitions import flow
-from tests.live.backups.conftest import World
+from pipelines.defs.backups.record import Kind
+from pipelines.defs.backups.restored_events import RESTORED_EVENTS
+from tests.live.backups.conftest import DAY, NOW, World
 from tests.live.backups.test_backup import damage
 
 
-def run(world: World, job: str, instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
+def run(
+    world: World, job: str, instance: dg.DagsterInstance, **options: Any
+) -> dg.ExecuteInProcessResult:
     databases = Databases(lambda: world.settings)
     whole = dg.Definitions.merge(flow, dg.Definitions(resources={"databases": databases}))
-    return whole.resolve_job_def(job).execute_in_process(instance=instance, raise_on_error=False)
+    return whole.resolve_job_def(job).execute_in_process(
+        instance=instance, raise_on_error=False, **options
+    )
 
 
 def test_jobs_take_and_prove_and_a_damaged_backup_fails_the_drill(world: World) -> None:
@@ -52,6 +59,61 @@ def test_jobs_take_and_prove_and_a_damaged_backup_fails_the_drill(world: World) 
         assert "events: part" in (check.description or "")
         # An operator finds the reason in the catalogue as well.
         assert catalogue.read(world.pg)[-1].drill is not None
+
+
+def test_lost_days_come_back_from_the_newest_backup_that_has_them(world: World) -> None:
+    older = world.take(Kind.FULL)
+    world.publish(date(2026, 11, 1), range(5000, 5100))
+    world.ch.command("ALTER TABLE events DROP PARTITION ID '20261030'")
+    # The loss is in the next backup as well; another day is lost after it.
+    newer = world.take(at=NOW + DAY)
+    world.ch.command("ALTER TABLE events DROP PARTITION ID '20261101'")
+    world.publish(date(2026, 10, 31), range(9000, 9010))
+    lost = world.events()
+    days = {
+        "dagster/asset_partition_range_start": "2026-10-30",
+        "dagster/asset_partition_range_end": "2026-11-01",
+    }
+
+    def config(**values: object) -> dict[str, Any]:
+        return {"ops": {"restored_events": {"config": values}}}
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert run(world, "restore_events", instance, tags=days).success
+        assert world.events() == lost == {"2026-10-31": 2010}
+        assert instance.get_latest_materialization_event(RESTORED_EVENTS) is None
+        [*shown] = instance.fetch_observations(RESTORED_EVENTS, limit=5).records
+        plans = {
+            one.partition_key: str(one.asset_observation.metadata["plan"].value)
+            for one in shown
+            if one.asset_observation
+        }
+        assert f"backup     {older.backup_id}" in plans["2026-10-30"]
+        assert "the days 20261031, 20261101: 2100 rows" in plans["2026-11-01"]
+
+        refused = run(
+            world,
+            "restore_events",
+            instance,
+            tags=days,
+            run_config=config(dry_run=False, backup_id=newer.backup_id),
+        )
+        assert not refused.success
+        assert world.events() == lost
+
+        done = run(world, "restore_events", instance, tags=days, run_config=config(dry_run=False))
+        assert done.success
+        made = {
+            one.partition: {
+                name: value.value for name, value in one.materialization.metadata.items()
+            }
+            for one in done.get_asset_materialization_events()
+        }
+    assert world.events() == {"2026-10-30": 3000, "2026-10-31": 2010, "2026-11-01": 100}
+    assert made["2026-10-30"]["backup_id"] == older.backup_id
+    assert made["2026-11-01"]["backup_id"] == newer.backup_id
+    assert made["2026-10-31"]["rows_in_backup"] == 2000
+    assert made["2026-10-31"]["dagster/partition_row_count"] == 2010
 
 
 def test_the_command_line_takes_lists_plans_and_restores(

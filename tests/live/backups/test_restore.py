@@ -115,6 +115,20 @@ def test_what_was_erased_stays_erased_in_place_and_beside(world: World) -> None:
     assert world.companies_of_events() == {"company-1", "company-2"}
 
 
+def test_what_was_mutated_before_the_backup_can_be_erased_after_the_restore(world: World) -> None:
+    """Restored parts remember mutations; the table that they are restored into has had none."""
+    for number in range(8):
+        world.ch.command(
+            f"ALTER TABLE events DELETE WHERE stream_seq = {number} SETTINGS mutations_sync = 2"
+        )
+    world.take(Kind.FULL)
+    subject = Subject("company-0")
+    erase(world.pg, world.ch, None, subject, datetime.now(UTC), requested_by="ann")
+    done = world.restore()
+    assert done.notes == (NATS_AWAY,)
+    assert world.companies_of_events() == {"company-1", "company-2"}
+
+
 def test_a_day_comes_back_beside_newer_rows_as_often_as_one_likes(world: World) -> None:
     world.take(Kind.FULL)
     spoil(world)

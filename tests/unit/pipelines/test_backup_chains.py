@@ -82,8 +82,8 @@ def test_pruning_breaks_no_chain_and_keeps_what_has_to_stay(
     if whole:
         assert max(whole, key=lambda one: one.started_at).backup_id in left
     proven = [one for one in whole if one.proven_at]
+    latest = max((one.proven_at for one in proven if one.proven_at), default=None)
     if proven:
-        latest = max(one.proven_at for one in proven if one.proven_at)
         assert any(one.backup_id in left for one in proven if one.proven_at == latest)
     # Each moment of the window that could be gone back to still can.
     for one in whole:
@@ -93,6 +93,12 @@ def test_pruning_breaks_no_chain_and_keeps_what_has_to_stay(
             newest(after, at=moment, trusted=False),
         )
         assert before == then
+    # And no more than that: each that is left is one of these, or one of these needs it.
+    horizon = now - keep
+    wanted = [one for one in whole if one.started_at > horizon]
+    wanted += [one for one in whole if one.started_at <= horizon][-1:] + whole[-1:]
+    wanted += [one for one in proven if one.backup_id in left and one.proven_at == latest]
+    assert left == {link.backup_id for one in wanted for link in chain(made, one.backup_id)}
     # Nothing unknown, nothing running, in an order that is safe to be cut anywhere.
     assert all(one.state in {"complete", "failed"} for one in gone)
     for number in range(len(gone)):
@@ -103,6 +109,47 @@ def test_pruning_breaks_no_chain_and_keeps_what_has_to_stay(
                 assert chain(rest, one.backup_id)
     # A second time there is nothing more to do.
     assert [one for one in prunable(after, now, keep) if one.complete] == []
+
+
+@st.composite
+def proven_histories(draw: st.DrawFn) -> list[Backup]:
+    """Two or more that drills proved, in any order of their drills, then one to three unproven."""
+    proven, unproven = draw(st.integers(2, 5)), draw(st.integers(1, 3))
+    drilled = draw(st.permutations(range(proven)))
+    made: list[Backup] = []
+    for number in range(proven + unproven):
+        # Any of them full, so that nothing but its own proof keeps an older one.
+        base = draw(st.sampled_from([None, None, *made[-1:]]))
+        one = make(number, 24 * number, base)
+        if number < proven:
+            at = BEGIN + (24 * proven + drilled[number]) * HOUR
+            one = dataclasses.replace(one, drill=Drill(at, True, 1.0, 1.0, ()), proven_at=at)
+        made.append(one)
+    return made
+
+
+@given(made=proven_histories(), days=st.integers(1, 60))
+def test_out_of_the_window_stay_the_newest_and_the_one_proven_last_and_what_they_need(
+    made: list[Backup], days: int
+) -> None:
+    keep = timedelta(days=days)
+    last_proven = max(
+        (one for one in made if one.proven_at), key=lambda one: one.proven_at or BEGIN
+    )
+    needed = {
+        link.backup_id for one in (made[-1], last_proven) for link in chain(made, one.backup_id)
+    }
+    after = prune(made, made[-1].started_at + keep, keep)
+    assert {one.backup_id for one in after if one.complete} == needed
+
+
+def test_the_newest_that_holds_a_partition_may_be_an_older_one() -> None:
+    held = {"events": {"20260104": Partition(Figures(3, "1"), "ab", 9)}}
+    older = dataclasses.replace(make(0, 0, None), warehouse=held)
+    lost = make(1, 24, older)
+    assert newest([older, lost]) == lost
+    assert newest([older, lost], holding=("events", "20260104")) == older
+    assert newest([older, lost], holding=("events", "20260105")) is None
 
 
 def test_a_backup_out_of_the_window_goes_with_its_chain() -> None:

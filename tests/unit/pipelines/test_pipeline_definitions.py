@@ -25,6 +25,7 @@ ASSETS = {
     "reconciliations",
     "backups",
     "restore_drills",
+    "restored_events",
     "metrics_timeseries",
     "retention_plan",
     "partition_actions",
@@ -45,7 +46,7 @@ FLOWS = {
 }
 
 # What a run finds out, kept as the history of its asset.
-NO_TABLES = {"restore_drills", "retention_plan"}
+NO_TABLES = {"restore_drills", "restored_events", "retention_plan"}
 
 
 def made_here() -> list[dg.AssetSpec]:
@@ -131,6 +132,7 @@ def test_what_an_operator_starts_by_hand_has_a_job() -> None:
         "repair_missing_events",
         "take_stock_of_events",
         "purge_old_runs",
+        "restore_events",
     } <= set(jobs)
     # What they are for stands in their config already, so that launching them as they are is right.
     hours = jobs["repair_missing_events"].partitioned_config
@@ -162,6 +164,7 @@ def test_every_step_is_in_a_pool_so_that_runs_of_a_flow_never_overlap() -> None:
         "back_up_incremental": {"backups"},
         "back_up_full": {"backups"},
         "drill_restore": {"backups"},
+        "restore_events": {"backups"},
         "rebuild_metrics": {"events_partitions"},
         "plan_retention": {"retention"},
         "retention": {"retention"},
