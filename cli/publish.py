@@ -12,13 +12,11 @@ from pathlib import Path
 from time import perf_counter
 from typing import Annotated, Any
 
-import nats
 import typer
-from nats.aio.client import Client as Nats
 from nats.errors import Error as NatsError
 
-from cli.refusal import Refused, without_credentials
-from cli.servers import CONNECT_TIMEOUT_SECONDS, START_IT, read_settings
+from cli.refusal import Refused
+from cli.servers import connect_nats, read_settings
 from config.names import COMPANY_ID_PATTERN, EVENT_SUBJECTS, SSE_EVENT_NAMES
 
 SUBJECT = re.compile(r"[^\s.*>]+(\.[^\s.*>]+)*")
@@ -70,7 +68,7 @@ def publish(
 
 
 async def _publish(url: str, subject: str, events: Iterator[bytes], rate: float | None) -> int:
-    client = await _connect(url)
+    client = await connect_nats(url)
     published = 0
     try:
         began = perf_counter()
@@ -90,28 +88,6 @@ async def _publish(url: str, subject: str, events: Iterator[bytes], rate: float 
     finally:
         await client.close()
     return published
-
-
-async def _connect(url: str) -> Nats:
-    try:
-        return await nats.connect(
-            url.split(","),
-            allow_reconnect=False,
-            # Without these two the first connection is tried for two minutes.
-            max_reconnect_attempts=1,
-            reconnect_time_wait=0.1,
-            connect_timeout=CONNECT_TIMEOUT_SECONDS,
-            error_cb=_ignore,
-        )
-    except (NatsError, OSError, TimeoutError) as error:
-        raise Refused(
-            f"NATS does not answer at {without_credentials(url)}; {START_IT} or set NATS_URL "
-            f"({error or type(error).__name__})"
-        ) from None
-
-
-async def _ignore(_: Exception) -> None:
-    """The error is raised as well; nats-py would log it with a traceback."""
 
 
 def _lines(name: str, raw: bool) -> Iterator[bytes]:

@@ -7,9 +7,12 @@ import re
 from pathlib import Path
 
 import clickhouse_connect
+import nats
 import psycopg
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError
+from nats.aio.client import Client as Nats
+from nats.errors import Error as NatsError
 
 from cli.refusal import Refused, one_line, without_credentials
 from config import Settings, load_settings
@@ -47,6 +50,36 @@ def connect_postgres(settings: Settings) -> psycopg.Connection:
         raise Refused(
             f"Postgres does not answer at {shown}; {START_IT} or set DATABASE_URL"
         ) from None
+
+
+async def connect_nats(
+    url: str, *, name: str | None = None, seconds: int = CONNECT_TIMEOUT_SECONDS
+) -> Nats:
+    """A connection to NATS that is not tried again once it is lost.
+
+    Raises:
+        Refused: no answer.
+    """
+    try:
+        return await nats.connect(
+            url.split(","),
+            name=name,
+            allow_reconnect=False,
+            # Without these two the first connection is tried for two minutes.
+            max_reconnect_attempts=1,
+            reconnect_time_wait=0.1,
+            connect_timeout=seconds,
+            error_cb=_ignore,
+        )
+    except (NatsError, OSError, TimeoutError) as error:
+        raise Refused(
+            f"NATS does not answer at {without_credentials(url)}; {START_IT} or set NATS_URL "
+            f"({one_line(error) or type(error).__name__})"
+        ) from None
+
+
+async def _ignore(_: Exception) -> None:
+    """The error is raised as well; nats-py would log it with a traceback."""
 
 
 def connect_clickhouse(settings: Settings, database: str) -> Client:

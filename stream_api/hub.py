@@ -8,30 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import random
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from config.logging import fields
 from events.accept import Event
 from events.event_id import EventId
 from stream_api import frames
 from stream_api.channel import SEVERAL, Channel, Entry, companies_of
 from stream_api.channels import Channels
+from stream_api.closing import Closing
 from stream_api.connection import Connection, Ending, ResetReason
 from stream_api.telemetry import StreamMetrics
-
-logger = logging.getLogger(__name__)
 
 # Clients that a draining instance sends away come back at random within this time.
 DRAIN_RETRY_SPREAD_MS = (500, 5000)
 # A client that does not take its farewell within this time is cut.
 FAREWELL_SECONDS = 2.0
-# Sockets that are closed unread in one turn of the event loop, about 1 ms.
-ABORTS_A_TURN = 8
 
 
 class Hub:
@@ -61,8 +55,7 @@ class Hub:
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
         # Accepted by a route and not ended yet, catching up or live.
         self.open: set[Connection] = set()
-        # Ended, and not closed yet.
-        self._doomed: deque[Connection] = deque()
+        self._closing = Closing()
         self._open_by_company: dict[str, int] = {}
         self.draining = False
         # One life of the stream: its creation time in epoch ms tells it from a recreated one.
@@ -235,32 +228,10 @@ class Hub:
             self.end(connection, Ending.DRAIN, random.randint(*DRAIN_RETRY_SPREAD_MS))  # noqa: S311
 
     def cut(self, connection: Connection, ending: Ending) -> None:
-        """Cut a client that does not read; it resumes by its last id.
-
-        It gets nothing from now on. Its socket is closed soon: the kernel takes 0.1 ms to throw
-        away what one holds, and many that stall together pass the limit in the same write.
-        """
+        """Cut a client that does not read; it resumes by its last id."""
         if connection.ended is None:
             self.release(connection, ending)
-            self._doomed.append(connection)
-            if len(self._doomed) == 1:
-                asyncio.get_running_loop().call_soon(self._abort_some)
-
-    def _abort_some(self) -> None:
-        for _ in range(min(ABORTS_A_TURN, len(self._doomed))):
-            connection = self._doomed.popleft()
-            # Here and not where it was decided, which is in the midst of a write to all.
-            logger.info(
-                "stream cut",
-                extra=fields(
-                    company=connection.company_id,
-                    reason=connection.ended,
-                    unsent_bytes=connection.unsent_bytes(),
-                ),
-            )
-            connection.abort()
-        if self._doomed:
-            asyncio.get_running_loop().call_soon(self._abort_some)
+            self._closing.add(connection)
 
     async def run_heartbeat(self) -> None:
         """Send heartbeats and cut stalled readers, a slice of the connections each second."""

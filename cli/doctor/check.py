@@ -63,14 +63,3 @@ def warning(text: str, see: Entry) -> Finding:
 def failed(text: str, see: Entry) -> Finding:
     """It does not work."""
     return Finding(State.FAILED, text, see)
-
-
-def span(seconds: float) -> str:
-    """A duration for people: `40 s`, `12 min`, `5 h`, `3 days`."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    if seconds < 2 * 3600:
-        return f"{seconds / 60:.0f} min"
-    if seconds < 48 * 3600:
-        return f"{seconds / 3600:.0f} h"
-    return f"{seconds / 86_400:.0f} days"

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from cli.doctor.check import Finding, failed, ok, span, warning
+from datetime import UTC, datetime
+
+from cli.doctor.check import Finding, failed, ok, warning
 from cli.doctor.machine import judge_room
 from cli.doctor.runbook import Entry
 from cli.doctor.servers import Servers
+from pipelines.defs.alerts.condition import span
+from pipelines.defs.partitions.stock import read_partitions
+from pipelines.defs.partitions.strays import find_detached, find_strays
 from sql import statement
 
 # Of the number at which the engine slows inserts down, by default 1,000.
@@ -14,6 +19,7 @@ WARNING_SHARE_OF_PARTS = 0.3
 WARNING_MUTATION_SECONDS = 600
 # Letters that came in within this time are news.
 RECENT_SECONDS = 3600
+SHOWN_PARTITIONS = 20
 
 
 def clickhouse_answers(servers: Servers) -> Finding:
@@ -68,16 +74,10 @@ def parts_are_few(servers: Servers) -> Finding:
 def partitions_are_ours(servers: Servers) -> Finding:
     """Partitions that no event can have, and parts that no query reads."""
     with servers.clickhouse() as ch:
-        strays = ch.query(statement("clickhouse/select_stray_partitions")).result_rows
-        [(detached, size)] = ch.query(statement("clickhouse/count_detached_parts")).result_rows
-    if strays:
-        shown = ", ".join(f"{table} {partition} ({rows} rows)" for table, partition, rows in strays)
-        return warning(f"partitions of impossible days: {shown}", Entry.STRAY_PARTITIONS)
-    if detached:
-        return warning(
-            f"{detached} detached parts, {int(size or 0) >> 20} MiB, are in no answer",
-            Entry.STRAY_PARTITIONS,
-        )
+        odd = find_strays(read_partitions(ch), datetime.now(UTC).date()) + find_detached(ch)
+    if odd:
+        more = f", and {len(odd) - SHOWN_PARTITIONS} more" if len(odd) > SHOWN_PARTITIONS else ""
+        return warning("; ".join(odd[:SHOWN_PARTITIONS]) + more, Entry.STRAY_PARTITIONS)
     return ok("every partition is of a day or month that events can have")
 
 

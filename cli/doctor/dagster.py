@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from cli.doctor.check import Finding, failed, ok, span, warning
+from cli.doctor.check import Finding, failed, ok, warning
 from cli.doctor.runbook import Entry
 from cli.doctor.servers import Servers
 from cli.refusal import Refused, one_line
+from pipelines.defs.alerts.condition import span
 
 # A daemon reports every 30 s; Dagster itself believes it alive for half an hour.
 SILENT_SECONDS = 120

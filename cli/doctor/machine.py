@@ -10,11 +10,12 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from cli.doctor.check import Finding, failed, ok, span, warning
+from cli.doctor.check import Finding, failed, ok, warning
 from cli.doctor.nats import EVENTS_INFO
 from cli.doctor.runbook import Entry
 from cli.doctor.servers import ANSWER_SECONDS, JetStreamError, Servers
 from cli.refusal import Refused
+from pipelines.defs.alerts.condition import span
 from sql import statement
 
 SHORT_SECRET_BYTES = 32

@@ -6,10 +6,11 @@ import time
 from datetime import datetime
 from typing import Any
 
-from cli.doctor.check import Finding, failed, ok, span, warning
+from cli.doctor.check import Finding, failed, ok, warning
 from cli.doctor.runbook import Entry
 from cli.doctor.servers import JetStreamError, Servers
 from config.names import DLQ_STREAM, EVENT_SUBJECTS, EVENTS_STREAM, SINK_CONSUMER
+from pipelines.defs.alerts.condition import span
 
 EVENTS_INFO = f"STREAM.INFO.{EVENTS_STREAM}"
 CONSUMER_INFO = f"CONSUMER.INFO.{EVENTS_STREAM}.{SINK_CONSUMER}"

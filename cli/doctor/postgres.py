@@ -6,9 +6,11 @@ import contextlib
 
 import psycopg
 
-from cli.doctor.check import Finding, failed, ok, span, warning
+from cli.doctor.check import Finding, failed, ok, warning
 from cli.doctor.runbook import Entry
 from cli.doctor.servers import ANSWER_SECONDS, Servers
+from pipelines.defs.alerts.condition import span
+from pipelines.defs.alerts.sources.views import read_view_states
 from pipelines.defs.cohorts.change_log import read_checkpoint
 from pipelines.defs.cohorts.parity import compare_counts
 from sql import statement
@@ -16,9 +18,6 @@ from sql.migrations import ClickHouseMigrations, MigrationError, PostgresMigrati
 
 # xid8 and pg_snapshot are of 13; what is older than 14 gets no fixes any more.
 OLDEST_VERSION = 140_000
-# The schedule refreshes every 5 minutes.
-WARNING_AGE_SECONDS = 15 * 60
-FAILED_AGE_SECONDS = 3600
 
 
 def postgres_answers(servers: Servers) -> Finding:
@@ -62,24 +61,18 @@ def _judge(migrations: PostgresMigrations | ClickHouseMigrations) -> Finding:
 
 
 def views_are_fresh(servers: Servers) -> Finding:
-    """Age and last error of each materialised view."""
+    """Age, cadence and last error of each materialised view."""
     with servers.postgres() as pg:
-        rows = pg.execute(statement("postgres/select_view_ages")).fetchall()
-    broken = [f"{view}: {error}" for view, _, _, error in rows if error is not None]
-    if broken:
-        return failed(f"the last refresh failed: {'; '.join(broken)}", Entry.REFRESH_FAILS)
-    never = [view for view, age, _, _ in rows if age is None]
-    if never:
-        return failed(f"never refreshed: {', '.join(never)}", Entry.VIEWS_STALE)
-    if not rows:
+        states = read_view_states(pg)
+    if not states:
         return failed("analytics_mvs names no view", Entry.VIEWS_STALE)
-    view, age, changes, _ = max(rows, key=lambda row: row[1])
-    text = f"{view} was refreshed {span(age)} ago and lacks {changes} changed rows"
-    if age >= FAILED_AGE_SECONDS:
-        return failed(f"{text}; is the daemon running?", Entry.VIEWS_STALE)
-    if age >= WARNING_AGE_SECONDS:
-        return warning(f"{text}; is the daemon running?", Entry.VIEWS_STALE)
-    return ok(f"all {len(rows)} refreshed within {span(age)}")
+    wrong = "; ".join(one.said for one in states if one.said is not None)
+    if any(one.error is not None for one in states):
+        return failed(wrong, Entry.REFRESH_FAILS)
+    if wrong:
+        return failed(f"{wrong}; is the daemon running?", Entry.VIEWS_STALE)
+    oldest = max(one.age or 0.0 for one in states)
+    return ok(f"all {len(states)} refreshed within {span(oldest)}")
 
 
 def filters_are_valid(servers: Servers) -> Finding:
@@ -146,7 +139,7 @@ def both_sides_agree(servers: Servers) -> Finding:
         more = f", and {len(parity.differences) - 1} more" if len(parity.differences) > 1 else ""
         return failed(
             f"{one.company_id}: {one.postgres} rows of {one.table} in Postgres, {one.clickhouse} "
-            f"in ClickHouse{more}; start sync_cohorts with full: true",
+            f"in ClickHouse{more}; start the job repair_cohort_parity",
             Entry.PARITY,
         )
     pending = f", {parity.pending} with changes on their way" if parity.pending else ""

@@ -12,7 +12,6 @@ from functools import cache
 from typing import Any
 
 import httpx
-import nats
 import psycopg
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
@@ -21,8 +20,8 @@ from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError
 
 import cli.servers
-from cli.refusal import Refused, one_line, without_credentials
-from cli.servers import START_IT, refuse_clickhouse
+from cli.refusal import Refused, one_line
+from cli.servers import connect_nats, refuse_clickhouse
 from cli.token import sign_token
 from config import Settings
 from config.addresses import LOOPBACK, api_url
@@ -136,23 +135,11 @@ class Servers:
         Raises:
             Refused: no answer.
         """
-        url = self.settings.nats_url.get_secret_value()
-        try:
-            connection = await nats.connect(
-                url.split(","),
-                name="analytics-doctor",
-                allow_reconnect=False,
-                # Without these two the first connection is tried for two minutes.
-                max_reconnect_attempts=1,
-                reconnect_time_wait=0.1,
-                connect_timeout=ANSWER_SECONDS,
-                error_cb=_ignore,
-            )
-        except (NatsError, OSError, TimeoutError) as error:
-            raise Refused(
-                f"NATS does not answer at {without_credentials(url)}; {START_IT} or set NATS_URL "
-                f"({_words(error)})"
-            ) from None
+        connection = await connect_nats(
+            self.settings.nats_url.get_secret_value(),
+            name="analytics-doctor",
+            seconds=ANSWER_SECONDS,
+        )
         try:
             yield connection
         finally:
@@ -198,7 +185,3 @@ def certificates() -> ssl.SSLContext:
 
 def _words(error: BaseException) -> str:
     return one_line(error) or type(error).__name__
-
-
-async def _ignore(_: Exception) -> None:
-    """The error is raised as well; nats-py would log it with a traceback."""

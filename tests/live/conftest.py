@@ -122,17 +122,22 @@ def settings(backend: Backend, nats_url: str) -> Iterator[Settings]:
 
 
 @contextlib.contextmanager
-def own_settings(backend: Backend, nats_url: str) -> Iterator[Settings]:
-    """Settings that point at two new databases, dropped at the end, and a NATS server."""
+def own_settings(backend: Backend, nats_url: str, *, migrated: bool = True) -> Iterator[Settings]:
+    """Settings that point at two new databases, dropped at the end, and a NATS server.
+
+    Not `migrated`: Postgres's is empty, ClickHouse's does not exist yet.
+    """
     name = f"test_{uuid.uuid4().hex[:12]}"
+    template = TEMPLATE_DATABASE if migrated else "template1"
     with backend.connect() as connection:
         connection.execute(
             sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
-                sql.Identifier(name), sql.Identifier(TEMPLATE_DATABASE)
+                sql.Identifier(name), sql.Identifier(template)
             )
         )
-    with contextlib.closing(backend.clickhouse_client()) as client:
-        ClickHouseMigrations(client, name).apply()
+    if migrated:
+        with contextlib.closing(backend.clickhouse_client()) as client:
+            ClickHouseMigrations(client, name).apply()
     try:
         yield Settings(
             port_analytics=0,

@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,8 +14,6 @@ import clickhouse_connect
 import psycopg
 import pytest
 import yaml
-from psycopg import sql
-from pydantic import SecretStr
 
 from config import Settings
 from embedded.child import Child, start_together
@@ -25,7 +22,7 @@ from embedded.part import Part
 from embedded.ports import free_port
 from embedded.probes import answers_ok
 from tests.compose import checks
-from tests.live.conftest import Backend, temporary_folder
+from tests.live.conftest import Backend, own_settings, temporary_folder
 from tests.live.sidecar import SidecarProcess, environment
 
 REPOSITORY = Path(__file__).parents[2]
@@ -66,25 +63,8 @@ def nats_url() -> Iterator[str]:
 @pytest.fixture
 def settings(backend: Backend, nats_url: str) -> Iterator[Settings]:
     """Settings that name databases of this test's own; nothing has migrated them yet."""
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    with backend.connect() as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-    try:
-        yield Settings(
-            port_analytics=0,
-            nats_url=SecretStr(nats_url),
-            database_url=SecretStr(backend.postgres.url(name)),
-            clickhouse_host="127.0.0.1",
-            clickhouse_port=backend.clickhouse.port,
-            clickhouse_database=name,
-        )
-    finally:
-        with contextlib.closing(backend.clickhouse_client()) as client:
-            client.command(f"DROP DATABASE IF EXISTS {name}")
-        with backend.connect() as connection:
-            connection.execute(
-                sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
-            )
+    with own_settings(backend, nats_url, migrated=False) as settings:
+        yield settings
 
 
 def run(words: list[str], settings: Settings) -> subprocess.CompletedProcess[str]:

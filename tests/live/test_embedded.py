@@ -27,6 +27,7 @@ from embedded.part import Part
 from embedded.ports import conflicts, free_port
 from embedded.postgres import PostgresServer
 from embedded.probes import get
+from tests.live.programs import cannot_run
 
 REPOSITORY = Path(__file__).parents[2]
 AS_ROOT = os.geteuid() == 0
@@ -144,9 +145,9 @@ def test_postgres_runs_when_its_package_is_closed_to_its_account(
 def test_postgres_runs_as_an_ordinary_user(folder: Path) -> None:
     python = Path("/usr/bin/python3")
     if not python.exists() or b"3.11" not in subprocess.check_output([python, "-V"]):
-        pytest.skip("no Python of the system that other users may run")
+        cannot_run("no Python of the system that other users may run")
     if not REPOSITORY.stat().st_mode & 0o005:
-        pytest.skip("the repository is closed to other users")
+        cannot_run("the repository is closed to other users")
     code = (
         "import sys, os, pathlib; from embedded.postgres import PostgresServer;"
         "from embedded.child import Child, start_together; folder = pathlib.Path(sys.argv[1]);"

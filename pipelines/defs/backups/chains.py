@@ -63,15 +63,15 @@ def prunable(backups: Sequence[Backup], now: datetime, keep: timedelta) -> list[
     """The backups whose files may be removed at `now`, each before what it needs.
 
     Kept are: every backup younger than `keep`; the one before these, so that each moment within
-    `keep` can be gone back to; the newest of all; the one that a drill proved last; and whatever
-    one of these needs. Backups that failed go when they are older than `keep`; running ones never.
+    `keep` can be gone back to (so the newest of all, however old); the one that a drill proved
+    last; and whatever one of these needs. Backups that failed go when they are older than `keep`;
+    running ones never.
     """
     horizon = now - keep
     whole = sorted((one for one in backups if one.complete), key=_age)
     proven = [one for one in whole if one.proven_at is not None]
     wanted = [one for one in whole if one.started_at > horizon]
     wanted += [one for one in whole if one.started_at <= horizon][-1:]
-    wanted += whole[-1:]
     wanted += sorted(proven, key=lambda one: (one.proven_at or horizon, *_age(one)))[-1:]
     by_id = {one.backup_id: one for one in backups}
     kept: set[str] = set()

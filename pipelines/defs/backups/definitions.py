@@ -2,9 +2,9 @@
 
 import dagster as dg
 
-from pipelines.databases import Databases
 from pipelines.defs.backups.assets import backups, restore_drills
 from pipelines.defs.backups.restored_events import restored_events
+from pipelines.warehouse_schedule import warehouse_schedule
 
 TAGS = {"dagster/max_runtime": str(6 * 3600)}
 
@@ -40,37 +40,18 @@ restore_events_job = dg.define_asset_job(
 )
 
 
-def schedule(name: str, job: object, cron: str, description: str) -> dg.ScheduleDefinition:
-    """A schedule in UTC that skips where there is no warehouse."""
-
-    @dg.schedule(
-        name=name,
-        job=job,  # type: ignore[arg-type]  # a job by name or any of its kinds
-        cron_schedule=cron,
-        execution_timezone="UTC",
-        default_status=dg.DefaultScheduleStatus.RUNNING,
-        description=description,
-    )
-    def tick(databases: dg.ResourceParam[Databases]) -> dg.RunRequest | dg.SkipReason:
-        if not databases.warehouse_enabled:
-            return dg.SkipReason("CLICKHOUSE_ENABLED is false")
-        return dg.RunRequest()
-
-    return tick
-
-
 flow = dg.Definitions(
     assets=[backups, restore_drills, restored_events],
     jobs=[incremental_job, full_job, drill_job, restore_events_job],
     schedules=[
-        schedule(
+        warehouse_schedule(
             "back_up_incremental_daily",
             incremental_job,
             "0 2 * * 1-6",
             "Every night but Sunday's: what changed since the night before.",
         ),
-        schedule("back_up_full_weekly", full_job, "0 2 * * 0", "On Sunday everything."),
-        schedule(
+        warehouse_schedule("back_up_full_weekly", full_job, "0 2 * * 0", "On Sunday everything."),
+        warehouse_schedule(
             "drill_restore_weekly",
             drill_job,
             "0 5 * * 0",

@@ -1,15 +1,13 @@
 """Contents of the retention flow."""
 
-from collections.abc import Iterator
-
 import dagster as dg
 
-from pipelines.databases import Databases
 from pipelines.defs.retention.assets import erasures, partition_actions, retention_plan
 from pipelines.defs.retention.checks import (
     no_table_deletes_by_itself,
     streams_keep_what_the_policy_says,
 )
+from pipelines.warehouse_schedule import warehouse_schedule
 
 # Days end at midnight UTC; what is over by then goes in the hour with the least traffic of most.
 CRON = "35 2 * * *"
@@ -48,46 +46,22 @@ reapply_job = dg.define_asset_job(
 )
 
 
-@dg.schedule(
-    name="retention_daily",
-    job=retention_job,
-    cron_schedule=CRON,
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Does what the day's plan says.",
+retention_schedule = warehouse_schedule(
+    "retention_daily",
+    retention_job,
+    CRON,
+    "Does what the day's plan says.",
+    {"ops": {"partition_actions": {"config": {"dry_run": False}}}},
 )
-def retention_schedule(
-    context: dg.ScheduleEvaluationContext, databases: dg.ResourceParam[Databases]
-) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    if not databases.warehouse_enabled:
-        yield dg.SkipReason("CLICKHOUSE_ENABLED is false")
-        return
-    yield dg.RunRequest(
-        run_key=context.scheduled_execution_time.isoformat(),
-        run_config={"ops": {"partition_actions": {"config": {"dry_run": False}}}},
-    )
 
-
-@dg.schedule(
-    name="verify_erasures_daily",
-    job=erasure_job,
-    cron_schedule=ERASURES_CRON,
-    execution_timezone="UTC",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Looks through all stores for what was erased in the last 35 days; whatever brings "
-    "back older data is a restore, which applies the whole ledger.",
+verify_erasures_schedule = warehouse_schedule(
+    "verify_erasures_daily",
+    erasure_job,
+    ERASURES_CRON,
+    "Looks through all stores for what was erased in the last 35 days; whatever brings back older "
+    "data is a restore, which applies the whole ledger.",
+    {"ops": {"erasures": {"config": {"look_back_days": LOOK_BACK_DAYS}}}},
 )
-def verify_erasures_schedule(
-    context: dg.ScheduleEvaluationContext, databases: dg.ResourceParam[Databases]
-) -> Iterator[dg.RunRequest | dg.SkipReason]:
-    if not databases.warehouse_enabled:
-        yield dg.SkipReason("CLICKHOUSE_ENABLED is false")
-        return
-    yield dg.RunRequest(
-        run_key=context.scheduled_execution_time.isoformat(),
-        run_config={"ops": {"erasures": {"config": {"look_back_days": LOOK_BACK_DAYS}}}},
-    )
-
 
 flow = dg.Definitions(
     assets=[retention_plan, partition_actions, erasures],

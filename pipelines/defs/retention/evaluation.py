@@ -35,10 +35,6 @@ class Verdict:
     rows: int
     companies: int
 
-    @property
-    def is_nothing(self) -> bool:
-        return not self.drop and not self.delete
-
 
 def evaluate(rows: Rows, policy: Policy, today: date, grain: Grain, end: date) -> Verdict:
     """Judge a partition by its rows.

@@ -77,16 +77,6 @@ def follow_settings(pg: psycopg.Connection, settings: Settings) -> list[str]:
     return changed
 
 
-def set_company_policy(
-    pg: psycopg.Connection, dataset: str, company_id: str, days: int, reason: str | None = None
-) -> None:
-    """Keep a company's rows of `events`, `aggregates` or `dead_letters` for days of its own."""
-    pg.execute(
-        statement("postgres/upsert_company_policy"),
-        {"dataset": dataset, "company_id": company_id, "days": days, "reason": reason},
-    )
-
-
 def read_policies(pg: psycopg.Connection) -> Policies:
     """All policies as they are now.
 

@@ -1,4 +1,7 @@
-"""What our code does with clickhouse-connect works as on a server."""
+"""What our code does with clickhouse-connect works as on a server.
+
+One page, because one client is asked for everything that a server gives it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The HTTP protocol as curl and plain clients use it."""
+"""The HTTP protocol as curl and plain clients use it.
+
+One page, because all of it asks one process over one address.
+"""
 
 from __future__ import annotations
 

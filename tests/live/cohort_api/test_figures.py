@@ -1,4 +1,7 @@
-"""Figures of cohorts on real servers, against the same figures in plain Python."""
+"""Figures of cohorts on real servers, against the same figures in plain Python.
+
+One page, because every figure is held against the same population and its plain computation.
+"""
 
 from __future__ import annotations
 

@@ -4,6 +4,8 @@ Every text of the two other companies carries a marker. Company A asks with rand
 paths, parameters and bodies, often with values that belong to the others, and right after B has
 asked the same, so that B's answer lies in the cache. What A sent itself may be echoed; no other
 marker may be in the answer, its headers or its tag. For ids the answer is as for ids of nobody.
+
+One page: the strategies, the house with its markers and the comparison are one argument.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ from tests.live.api import post
 from tests.live.conftest import Backend, temporary_folder
 from tests.live.dashboard.conftest import COMPANY, expect_events, open_live
 from tests.live.producer import Producer
+from tests.live.programs import find_program
 from tests.live.sidecar import SidecarProcess
 
 # What a hostile producer or colleague would write where a name is expected.
@@ -96,11 +97,10 @@ def insert_cohort(pg: psycopg.Connection, ch: Client, name: str, size: int, leve
 @pytest.fixture(scope="module")
 def axe() -> str:
     """The script of axe-core, at the version of the lock file."""
-    if not shutil.which("npm"):
-        pytest.skip("no npm: install Debian's packages nodejs and npm")
+    npm = find_program("npm", "npm")
     with temporary_folder() as folder:
         shutil.copytree(NODE, folder / "node")
-        command = ("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline")
+        command = (npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline")
         subprocess.run(command, cwd=folder / "node", check=True, capture_output=True)
         return (folder / "node/node_modules/axe-core/axe.min.js").read_text()
 

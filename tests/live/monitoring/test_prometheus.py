@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import shutil
 import subprocess
@@ -20,6 +19,7 @@ from embedded.ports import free_port
 from tests.live.conftest import temporary_folder
 from tests.live.monitoring.dashboards import DEPLOY, ITS_OWN, Query, alerts, queries, selectors
 from tests.live.producer import Producer
+from tests.live.programs import find_program
 from tests.live.sidecar import SidecarProcess, open_stream
 from tests.live.waiting import until
 
@@ -32,19 +32,10 @@ RATE_INTERVAL = "30s"
 GIVEN_LABELS = {"job", "instance", "le", "alertstate", "alertname", "severity"}
 
 
-def find(command: str) -> str:
-    """Path of a command of Debian's package prometheus; in CI a run without it has failed."""
-    found = shutil.which(command)
-    if found is None:
-        say = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
-        say(f"no {command}: install Debian's package prometheus")
-    return str(found)
-
-
 @contextmanager
 def run_prometheus(target: str) -> Iterator[httpx.Client]:
     """Prometheus with our configuration, at another target and fifteen times as fast."""
-    program = find("prometheus")
+    program = find_program("prometheus", "prometheus")
     port = free_port()
     with temporary_folder() as folder:
         text = (FOLDER / "prometheus.yml").read_text()
@@ -186,7 +177,7 @@ async def test_the_log_names_the_event_and_the_answer_its_request(
     ids=lambda arguments: " ".join(arguments[:2]),
 )
 def test_promtool_finds_nothing_wrong(arguments: tuple[str, ...]) -> None:
-    promtool = find("promtool")
+    promtool = find_program("promtool", "prometheus")
     done = subprocess.run(
         [promtool, *arguments], cwd=Path(FOLDER), capture_output=True, text=True, check=False
     )

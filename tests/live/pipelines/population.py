@@ -50,6 +50,18 @@ def add_members(pg: psycopg.Connection, cohort: UUID, users: list[UUID]) -> None
     )
 
 
+def set_company_policy(
+    pg: psycopg.Connection, dataset: str, company: str, days: int, reason: str | None = None
+) -> None:
+    """A company's own retention, as an operator writes it."""
+    pg.execute(
+        "INSERT INTO retention_policies (dataset, company_id, days, reason) "
+        "VALUES (%s, %s, %s, %s) "
+        "ON CONFLICT (dataset, company_id) DO UPDATE SET days = excluded.days",
+        (dataset, company, days, reason),
+    )
+
+
 def members_of(pg: psycopg.Connection, cohort: UUID) -> dict[UUID, str | None]:
     """User → who added them."""
     return dict(

@@ -1,4 +1,7 @@
-"""Alerts, from what goes wrong to a real receiver."""
+"""Alerts, from what goes wrong to a real receiver.
+
+One page, because every source of trouble goes through the same tick, receiver and table.
+"""
 
 import asyncio
 import contextlib

@@ -1,4 +1,7 @@
-"""Erasure with a running sidecar: nothing is left, nothing is missing, and others stay."""
+"""Erasure with a running sidecar: nothing is left, nothing is missing, and others stay.
+
+One page, because each test fills all stores with the same people and looks through all of them.
+"""
 
 from __future__ import annotations
 
@@ -32,12 +35,12 @@ from pipelines.defs.retention.erasure import (
     verify_erasures,
 )
 from pipelines.defs.retention.plan import plan_retention
-from pipelines.defs.retention.policies import follow_settings, set_company_policy
+from pipelines.defs.retention.policies import follow_settings
 from pipelines.defs.retention.subject import Subject
 from pipelines.event_stream import EventStreams
 from stream_api.streams import ensure_streams
 from tests.live.conftest import NatsProcess
-from tests.live.pipelines.population import add_cohort, add_members, add_users
+from tests.live.pipelines.population import add_cohort, add_members, add_users, set_company_policy
 from tests.live.producer import Producer
 from tests.live.sidecar import SidecarProcess, environment, open_stream
 from tests.live.waiting import until

@@ -25,8 +25,8 @@ from pipelines.defs.retention.policies import (
     PolicyError,
     follow_settings,
     read_policies,
-    set_company_policy,
 )
+from tests.live.pipelines.population import set_company_policy
 
 # Before the server's own log of queries begins, so that its partitions are in no plan here.
 NOW = datetime(2026, 3, 17, 2, 35, tzinfo=UTC)

@@ -6,7 +6,7 @@ by the functions that the runs call, since a run costs more than its work. Out o
 CLOSE only Sunday's backup is taken, and every fourth one drilled, and no company has days of its
 own; pruning, retention, sync, refresh and the search for what was erased are of every night. Ticks
 by minutes and hours are evaluated once a day. The reconciliation and the alerts are not here: they
-compare with the stream's own clock.
+compare with the stream's own clock. One page, since it is one story.
 """
 
 from __future__ import annotations
@@ -55,12 +55,12 @@ from pipelines.defs.retention import ledger
 from pipelines.defs.retention.apply import apply_retention
 from pipelines.defs.retention.erasure import erase, verify_erasures
 from pipelines.defs.retention.plan import plan_retention
-from pipelines.defs.retention.policies import follow_settings, set_company_policy
+from pipelines.defs.retention.policies import follow_settings
 from pipelines.defs.retention.subject import Subject
 from pipelines.event_stream import EventStreams
 from sql.migrations import ClickHouseMigrations
 from tests.live.conftest import Backend, NatsProcess
-from tests.live.pipelines.population import platform_state, warehouse_state
+from tests.live.pipelines.population import platform_state, set_company_policy, warehouse_state
 from tests.live.pipelines.year import (
     AGGREGATES_DAYS,
     BACKUP_DAYS,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -13,15 +12,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
-import pytest
 from httpx_sse import aconnect_sse
 
 from embedded.ports import free_port
+from tests.live.certificate import write_certificate
 from tests.live.conftest import temporary_folder
 from tests.live.producer import Producer
+from tests.live.programs import find_program
 from tests.live.sidecar import StreamReader
 from tests.live.stream.conftest import StartSidecars
-from tests.live.stream.test_nginx import IDLE_SECONDS, wait_for_port, write_certificate
+from tests.live.stream.test_nginx import IDLE_SECONDS, wait_for_port
 from tests.live.waiting import until
 
 EXAMPLE = Path(__file__).parents[3] / "deploy" / "caddy" / "Caddyfile"
@@ -29,19 +29,10 @@ EXAMPLE = Path(__file__).parents[3] / "deploy" / "caddy" / "Caddyfile"
 GLOBAL = "{\n\tadmin off\n\tauto_https off\n\tgrace_period 1s\n}\n"
 
 
-def find_caddy() -> str:
-    """Path of caddy; in CI a run without it has failed."""
-    found = shutil.which("caddy")
-    if found is None:
-        say = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
-        say("no caddy: install Debian's package caddy")
-    return str(found)
-
-
 @contextmanager
 def run_caddy(first: str, second: str) -> Iterator[tuple[str, ssl.SSLContext]]:
     """Caddy with the example, at other addresses and with a shorter idle time."""
-    caddy = find_caddy()
+    caddy = find_program("caddy", "caddy")
     port = free_port()
     with temporary_folder() as folder:
         write_certificate(folder)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -24,6 +23,7 @@ from stream_api.frames import RETRY_MS
 from tests.live.conftest import temporary_folder
 from tests.live.dashboard.conftest import FLAGS, find_browser
 from tests.live.producer import Producer
+from tests.live.programs import find_program
 from tests.live.sidecar import SidecarProcess
 from tests.live.stream.conftest import StartSidecars
 from tests.live.stream.splitter import Splitter
@@ -145,9 +145,8 @@ async def chromium_client() -> AsyncIterator[Open]:
 @asynccontextmanager
 async def node_client() -> AsyncIterator[Open]:
     """npm's `eventsource`, at the version of the lock file."""
-    if not shutil.which("node") or not shutil.which("npm"):
-        say = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
-        say("no node: install Debian's packages nodejs and npm")
+    find_program("node", "nodejs")
+    find_program("npm", "npm")
     with temporary_folder() as folder:
         shutil.copytree(NODE, folder / "client")
         install = await asyncio.create_subprocess_exec(

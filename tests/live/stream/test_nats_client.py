@@ -10,15 +10,9 @@ import os
 import socket
 import ssl
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from nats.js.api import AckPolicy, ConsumerConfig, StreamConfig
 
 from embedded.child import Child
@@ -28,6 +22,7 @@ from embedded.ports import free_port
 from stream_api.delivery import parse_delivery
 from stream_api.nats_client import NatsClient
 from stream_api.wire import Status, WireMessage
+from tests.live.certificate import write_certificate
 
 PAYLOADS = [b"%d " % n + b"x" * (n * 997 % 300_000) for n in range(60)]
 SECONDS = 20.0
@@ -58,37 +53,11 @@ class Kept:
                 await self._came.wait()
 
 
-def write_certificate(folder: Path) -> None:
-    """A self-signed one for the loopback address."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "nats")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address(HOST))]), False)
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    (folder / "key.pem").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-
-
 LINES = {
     "token": ['authorization { token: "t0ken" }'],
     "tls": [
         'authorization { user: "u", password: "p" }',
-        'tls { cert_file: "cert.pem", key_file: "key.pem" }',
+        'tls { cert_file: "analytics.crt", key_file: "analytics.key" }',
     ],
 }
 LOGINS = {"token": "t0ken@", "tls": "u:p@"}
@@ -144,7 +113,7 @@ async def test_nothing_is_lost_or_mixed_up_through_login_tls_and_a_restart(
         max_reconnect_attempts=-1,
         reconnect_time_wait=0.1,  # type: ignore[arg-type]
         reconnected_cb=reconnected,
-        tls=ssl.create_default_context(cafile=str(tmp_path / "cert.pem")),
+        tls=ssl.create_default_context(cafile=str(tmp_path / "analytics.crt")),
     )
     js = nats.jetstream()
     await js.add_stream(StreamConfig(name="S", subjects=["s.>"]))

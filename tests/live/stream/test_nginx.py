@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
-import ipaddress
 import json
 import os
-import shutil
 import socket
 import ssl
 import subprocess
@@ -16,18 +13,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
-import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from httpx_sse import aconnect_sse
 from playwright.async_api import async_playwright
 
 from embedded.ports import free_port
+from tests.live.certificate import write_certificate
 from tests.live.conftest import temporary_folder
 from tests.live.dashboard.conftest import FLAGS, find_browser
 from tests.live.producer import Producer
+from tests.live.programs import find_program
 from tests.live.sidecar import StreamReader
 from tests.live.stream.conftest import StartSidecars
 from tests.live.waiting import until
@@ -53,48 +47,10 @@ http {{
 """
 
 
-def find_nginx() -> str:
-    """Path of nginx; in CI a run without it has failed."""
-    found = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-    if found is None:
-        say = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
-        say("no nginx: install Debian's package nginx-light")
-    return str(found)
-
-
-def write_certificate(folder: Path) -> None:
-    """A certificate for 127.0.0.1, signed by itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "analytics")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
-            critical=False,
-        )
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "analytics.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    (folder / "analytics.key").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-
-
 @contextmanager
 def run_nginx(first: str, second: str) -> Iterator[tuple[str, ssl.SSLContext]]:
     """nginx with the example, at other addresses and with a shorter idle time."""
-    nginx = find_nginx()
+    nginx = find_program("nginx", "nginx-light")
     port = free_port()
     with temporary_folder() as folder:
         write_certificate(folder)

@@ -6,8 +6,9 @@ import asyncio
 
 from prometheus_client import CollectorRegistry
 
+from stream_api.closing import CLOSED_A_TURN
 from stream_api.connection import Connection, Ending
-from stream_api.hub import ABORTS_A_TURN, Hub
+from stream_api.hub import Hub
 from stream_api.telemetry import StreamMetrics
 
 
@@ -34,7 +35,7 @@ async def test_many_that_are_cut_at_once_leave_time_for_the_others() -> None:
         stall_seconds=60,
         heartbeat_seconds=30,
     )
-    silent = [Silent("a", None) for _ in range(3 * ABORTS_A_TURN)]
+    silent = [Silent("a", None) for _ in range(3 * CLOSED_A_TURN)]
     for connection in silent:
         hub.admit(connection)
         hub.cut(connection, Ending.SLOW)
@@ -43,4 +44,4 @@ async def test_many_that_are_cut_at_once_leave_time_for_the_others() -> None:
     for _ in range(4):
         await asyncio.sleep(0)
         aborted.append(sum(connection.aborted for connection in silent))
-    assert aborted == [ABORTS_A_TURN, 2 * ABORTS_A_TURN, 3 * ABORTS_A_TURN, 3 * ABORTS_A_TURN]
+    assert aborted == [CLOSED_A_TURN, 2 * CLOSED_A_TURN, 3 * CLOSED_A_TURN, 3 * CLOSED_A_TURN]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import NamedTuple
 
 import psycopg
 
@@ -16,21 +17,51 @@ DAY_SECONDS = 86400
 PATIENCE = timedelta(minutes=2)
 
 
-def stale_views(pg: psycopg.Connection) -> Iterator[Condition]:
-    """One condition a view: its error and the age of what readers see."""
-    for view, age, changes, error, every_minutes, has_hours in pg.execute(
-        statement("postgres/select_view_states")
-    ):
+class ViewState(NamedTuple):
+    """Age of a view's data in seconds (None: never filled), changed source rows that are not in it,
+    the error of its last refresh, and its cadence.
+    """
+
+    view: str
+    age: float | None
+    changes: int | None
+    error: str | None
+    every_minutes: int
+    has_hours: bool
+
+    @property
+    def overdue(self) -> bool:
+        """Whether its cadence has been missed."""
+        limit = (MISSED * self.every_minutes + 1) * 60 + (DAY_SECONDS if self.has_hours else 0)
+        return self.age is None or self.age > limit
+
+    @property
+    def said(self) -> str | None:
+        """What is wrong with it, in a line; None when nothing is."""
         old = (
             "it was never filled"
-            if age is None
-            else f"its data is {span(age)} old, {changes} changed source rows are not in it"
+            if self.age is None
+            else f"its data is {span(self.age)} old, {self.changes} changed source rows are not in "
+            "it"
         )
-        limit = (MISSED * every_minutes + 1) * 60 + (DAY_SECONDS if has_hours else 0)
-        if error is not None:
-            text, patience = f"{view} could not be refreshed: {error}; {old}", timedelta(0)
-        elif age is None or age > limit:
-            text, patience = f"{view} is not refreshed every {every_minutes} min: {old}", PATIENCE
-        else:
-            continue
-        yield Condition(f"view/{view}", Severity.ERROR, text, "alert-view", patience)
+        if self.error is not None:
+            return f"{self.view} could not be refreshed: {self.error}; {old}"
+        if self.overdue:
+            return f"{self.view} is not refreshed every {self.every_minutes} min: {old}"
+        return None
+
+
+def read_view_states(pg: psycopg.Connection) -> list[ViewState]:
+    """All views that `analytics_mvs` lists."""
+    found = pg.execute(statement("postgres/select_view_states")).fetchall()
+    return [ViewState(*row) for row in found]
+
+
+def stale_views(pg: psycopg.Connection) -> Iterator[Condition]:
+    """One condition a view: its error and the age of what readers see."""
+    for state in read_view_states(pg):
+        if state.said is not None:
+            patience = PATIENCE if state.error is None else timedelta(0)
+            yield Condition(
+                f"view/{state.view}", Severity.ERROR, state.said, "alert-view", patience
+            )
