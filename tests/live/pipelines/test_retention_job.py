@@ -64,7 +64,8 @@ def test_by_hand_it_is_a_dry_run_and_at_night_it_is_not(
     context = dg.build_schedule_context(
         resources=resources, scheduled_execution_time=datetime(2026, 3, 1, 2, 35, tzinfo=UTC)
     )
-    (request,) = retention_schedule(context)
+    request = retention_schedule(context)
+    assert isinstance(request, dg.RunRequest)
     done, checks = run(request.run_config)
     assert (done["dry_run"], done["done"], done["rows"]) == (False, 1, 5)
     assert done["bytes"] > 0
