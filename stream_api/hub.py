@@ -249,25 +249,30 @@ class Hub:
         """
         now = self._clock()
         for connection in list(self.open):
-            # During a replay the response writes, and `behind` is not kept.
-            asked = connection.behind or not connection.attached
-            unsent = connection.unsent_bytes() if asked else 0
-            progress = unsent == 0 or unsent < connection.unsent_seen
-            connection.unsent_seen = unsent
-            if progress:
-                connection.stalled_since = None
-            elif connection.stalled_since is None:
-                connection.stalled_since = now
-            elif connection.attached and unsent > self._buffer_bytes:
-                # A flush looks before it writes; what the last one left is seen here, once the
-                # client has taken nothing for two sweeps.
-                self.cut(connection, Ending.SLOW)
-                continue
-            elif now - connection.stalled_since >= self._stall_seconds:
-                self.cut(connection, Ending.STALLED)
+            # Nearly all have nothing unsent and are not worth a second look. During a replay the
+            # response writes, and `behind` is not kept.
+            stalled = connection.stalled_since is not None
+            asked = stalled or connection.behind or not connection.attached
+            if asked and self._cut_if_stalled(connection, now):
                 continue
             if connection.beat == slice_number and connection.attached:
                 connection.send(frames.HEARTBEAT)
+
+    def _cut_if_stalled(self, connection: Connection, now: float) -> bool:
+        unsent = connection.unsent_bytes()
+        progress = unsent == 0 or unsent < connection.unsent_seen
+        connection.unsent_seen = unsent
+        if progress:
+            connection.stalled_since = None
+        elif connection.stalled_since is None:
+            connection.stalled_since = now
+        elif connection.attached and unsent > self._buffer_bytes:
+            # A flush looks before it writes; what the last one left is seen here, once the
+            # client has taken nothing for two sweeps.
+            self.cut(connection, Ending.SLOW)
+        elif now - connection.stalled_since >= self._stall_seconds:
+            self.cut(connection, Ending.STALLED)
+        return connection.ended is not None
 
     def stats(self) -> dict[str, Any]:
         """Connections and replay cache of this instance, by company."""

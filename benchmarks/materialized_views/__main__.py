@@ -19,6 +19,7 @@ import psycopg
 import typer
 from psycopg import sql
 
+from benchmarks.streaming.process import cpu_seconds
 from embedded.child import Child, start_together
 from embedded.ports import free_port
 from embedded.postgres import PostgresServer
@@ -77,19 +78,13 @@ def measure(pg: psycopg.Connection, view: str, source: str, rows: int, rounds: i
 def refresh(pg: psycopg.Connection, view: str) -> tuple[float, float, int]:
     """Seconds on the clock, seconds of CPU of the backend, rows of the view."""
     pid = pg.info.backend_pid
-    began, cpu = time.monotonic(), cpu_seconds(pid)
+    began, cpu = time.monotonic(), cpu_seconds([pid])
     [(status, count)] = pg.execute(
         'SELECT status, "rows" FROM refresh_analytics_materialized_view(%s, %s)',
         (view, "benchmark"),
     ).fetchall()
     assert status == "ok"
-    return time.monotonic() - began, cpu_seconds(pid) - cpu, int(count)
-
-
-def cpu_seconds(pid: int) -> float:
-    """User and system time of a process, from its stat file."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return time.monotonic() - began, cpu_seconds([pid]) - cpu, int(count)
 
 
 if __name__ == "__main__":

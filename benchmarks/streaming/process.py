@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from embedded.child import Child
 from embedded.part import Part
 
-TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 READY_SECONDS = 20.0
 ANSWER_SECONDS = 1.0
 
@@ -77,13 +77,12 @@ def with_children(child: Child) -> list[int]:
 
 
 def cpu_seconds(pids: Sequence[int]) -> float:
-    """User and system time of the processes so far; the kernel counts in steps of 10 ms."""
-    ticks = 0
-    for pid in pids:
-        # The second field, the program's name, may hold spaces; behind it come fields 3, 4, …
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])
-    return ticks / TICKS_PER_SECOND
+    """User and system time of the processes so far, with all their threads, to the nanosecond.
+
+    The clock's number is what `clock_getcpuclockid(3)` computes; `/proc/PID/stat` counts in steps
+    of 10 ms, too coarse for a server that works for 150 of them in ten seconds.
+    """
+    return sum(time.clock_gettime((~pid << 3) | 2) for pid in pids)
 
 
 def memory_kb(pids: Sequence[int], member: str = "VmRSS") -> int:

@@ -99,7 +99,11 @@ class Storm:
 
 @dataclass(frozen=True)
 class Slow:
-    """Readers beside clients of the same company that never read."""
+    """Readers beside clients of the same company that never read.
+
+    What the readers see is compared with what they see beside as many that do read: any stream
+    costs its writes.
+    """
 
     title: str
     servers: tuple[str, ...]
@@ -112,12 +116,16 @@ class Slow:
     seconds: float = 6.0
 
     def run(self, server: Server) -> Figures:
-        """Readers' latency without and with the never-readers; what these cost in memory."""
+        """Readers' latency alone, beside others, and beside never-readers; these ones' memory."""
         with open_clients(server, self.readers) as load:
             load.wait_ready()
             publisher = Publisher(server.sink(), 1, self.event_bytes)
             publisher.run(self.events_per_second, WARM_UP_SECONDS)
             alone = self._measure(publisher, load)
+            with open_clients(server, self.never_readers) as others:
+                others.wait_ready()
+                time.sleep(SETTLE_SECONDS)
+                beside_readers = self._measure(publisher, load)
             before = memory_kb(server.pids())
             with open_clients(server, self.never_readers, never_read=True) as never:
                 never.wait_ready()
@@ -127,6 +135,7 @@ class Slow:
                 cut = _closed_as_slow(server.port)
         return {
             "p99_alone_ms": alone.p99_ms,
+            "p99_beside_readers_ms": beside_readers.p99_ms,
             "memory_growth_mb": growth_kb / 1024,
             "cut": cut,
             "missing": beside.highest_n - beside.lowest_n,
