@@ -1,8 +1,12 @@
-"""The compose file as far as it can be checked without an engine: all that it names is there."""
+"""The compose file as far as it can be checked without an engine: its schema, and that all that it
+names is there.
+"""
 
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -26,6 +30,20 @@ INTERPOLATED = re.compile(r"\$\{(\w+):-(.*?)\}")
 
 def text_of(values: Any) -> str:
     return " ".join(map(str, values))
+
+
+def test_the_file_fits_the_compose_schema() -> None:
+    # The schema comes with the package: nothing is fetched.
+    checked = subprocess.run(
+        [
+            *(sys.executable, "-m", "check_jsonschema"),
+            *("--builtin-schema", "vendor.compose-spec", str(REPOSITORY / "docker-compose.yml")),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
 def test_the_core_needs_no_profile_and_monitoring_is_two_services() -> None:
