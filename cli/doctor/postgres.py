@@ -12,7 +12,7 @@ from cli.doctor.servers import ANSWER_SECONDS, Servers
 from pipelines.defs.alerts.condition import span
 from pipelines.defs.alerts.sources.views import read_view_states
 from pipelines.defs.cohorts.change_log import read_checkpoint
-from pipelines.defs.cohorts.parity import compare_counts
+from pipelines.defs.cohorts.parity import compare_rows
 from sql import statement
 from sql.migrations import ClickHouseMigrations, MigrationError, PostgresMigrations
 
@@ -115,7 +115,7 @@ def changes_are_taken(servers: Servers) -> Finding:
 
 
 def both_sides_agree(servers: Servers) -> Finding:
-    """Counts of cohorts and memberships of each company, Postgres against ClickHouse."""
+    """Cohorts and memberships, Postgres against ClickHouse, row by row where hashes differ."""
 
     with contextlib.ExitStack() as stack:
         pg = stack.enter_context(servers.postgres())
@@ -123,24 +123,23 @@ def both_sides_agree(servers: Servers) -> Finding:
         if read_checkpoint(ch) is None:
             return warning("nothing was synced to ClickHouse yet", Entry.COHORT_NOT_SYNCED)
         try:
-            parity = compare_counts(pg, ch)
+            parity = compare_rows(pg, ch)
         except psycopg.errors.LockNotAvailable:
             return warning(
                 "a sync is under way; ask again when it is done", Entry.COHORT_NOT_SYNCED
             )
         except psycopg.errors.QueryCanceled:
             return warning(
-                f"counting takes longer than {ANSWER_SECONDS} s; the check company_counts_match "
+                f"comparing takes longer than {ANSWER_SECONDS} s; the check rows_match_postgres "
                 "in Dagster has the time for it",
                 Entry.PARITY,
             )
-    if parity.differences:
-        one = parity.differences[0]
-        more = f", and {len(parity.differences) - 1} more" if len(parity.differences) > 1 else ""
+    if parity.differing:
+        one = next(shown for table in parity.tables.values() for shown in table.shown)
+        more = f", and {parity.differing - 1} more rows" if parity.differing > 1 else ""
         return failed(
-            f"{one.company_id}: {one.postgres} rows of {one.table} in Postgres, {one.clickhouse} "
-            f"in ClickHouse{more}; start the job repair_cohort_parity",
-            Entry.PARITY,
+            f"{one} in ClickHouse{more}; start the job repair_cohort_parity", Entry.PARITY
         )
-    pending = f", {parity.pending} with changes on their way" if parity.pending else ""
-    return ok(f"{parity.companies} companies agree{pending}")
+    waiting = sum(table.pending for table in parity.tables.values())
+    pending = f", {waiting} rows with changes on their way" if waiting else ""
+    return ok(f"all rows of {parity.companies} companies agree{pending}")

@@ -1,4 +1,4 @@
--- Called by pipelines cohorts.resync; the key (company_id, …).
+-- Called by pipelines cohorts.comparison; the key (company_id, …).
 SELECT
     cohort_id, company_id, name, description, filters,
     toUnixTimestamp64Milli(created_at), toUnixTimestamp64Milli(updated_at)

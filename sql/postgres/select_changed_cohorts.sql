@@ -2,7 +2,7 @@
 -- One row a cohort that changed since the watermark, all NULL after the key where it is gone.
 SELECT
     changed.company_id, changed.cohort_id::text, cohorts.name, coalesce(cohorts.description, ''),
-    cohorts.filters::text, warehouse_milliseconds(cohorts.created_at),
+    warehouse_json(cohorts.filters), warehouse_milliseconds(cohorts.created_at),
     warehouse_milliseconds(cohorts.updated_at)
 FROM (
     SELECT DISTINCT company_id, cohort_id

@@ -1,4 +1,4 @@
--- Called by pipelines cohorts.resync; leans on user_cohorts_company_idx.
+-- Called by pipelines cohorts.comparison; leans on the key (cohort_id, user_id).
 SELECT user_id::text, cohort_id::text, company_id, warehouse_milliseconds(joined_at)
 FROM user_cohorts
-WHERE company_id = ANY (%(company_ids)s::text[]);
+WHERE cohort_id = ANY (%(cohort_ids)s::uuid[]);

@@ -112,7 +112,7 @@ def test_changes_that_nobody_took_and_sides_that_differ(
     )
     differing = postgres.both_sides_agree(servers)
     assert said(differing) == (State.FAILED, Entry.PARITY)
-    assert differing.text.startswith("acme: 0 rows of cohorts in Postgres, 1 in ClickHouse")
+    assert differing.text.startswith("acme: cohort c is extra in ClickHouse; start the job")
 
     pg.execute("INSERT INTO cohorts (company_id, name) VALUES ('acme', 'new')")
     waiting = postgres.changes_are_taken(servers)

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from pipelines.databases import Databases
 from pipelines.defs.cohorts.membership import evaluate_memberships
-from pipelines.defs.cohorts.parity import differing_companies
+from pipelines.defs.cohorts.partitions import keep_partitions
 from pipelines.defs.cohorts.sync import sync_cohorts
 from pipelines.transient import repeated_if_transient
 
@@ -59,14 +59,6 @@ class CohortSyncConfig(dg.Config):
     full: bool = Field(
         default=False,
         description="Compare all rows of all companies with ClickHouse and write what differs.",
-    )
-    companies: list[str] = Field(
-        default=[], description="The same for these companies only; the watermark stays."
-    )
-    differing: bool = Field(
-        default=False,
-        description="The same for the companies whose counts differ from Postgres's, instead of "
-        "those named; where none does, the change log is synced as always.",
     )
 
 
@@ -139,12 +131,14 @@ def platform_user_cohorts(
     pool=POOL,
 )
 def warehouse_cohorts(
-    config: CohortSyncConfig, databases: dg.ResourceParam[Databases]
+    context: dg.AssetExecutionContext,
+    config: CohortSyncConfig,
+    databases: dg.ResourceParam[Databases],
 ) -> Iterator[dg.MaterializeResult[None]]:
     started = time.monotonic()
     with repeated_if_transient(), databases.postgres() as pg, databases.clickhouse() as ch:
-        companies = differing_companies(pg, ch) if config.differing else config.companies
-        result = sync_cohorts(pg, ch, full=config.full, companies=companies)
+        result = sync_cohorts(pg, ch, full=config.full)
+        keep_partitions(context.instance, pg)
     shared: dict[str, dg.RawMetadataValue] = {
         "companies": result.companies,
         "watermark": result.watermark.text(),

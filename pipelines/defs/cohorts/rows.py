@@ -1,6 +1,5 @@
 """Rows of the warehouse's `cohorts` and `user_cohorts`, as both databases give them."""
 
-import json
 from typing import NamedTuple
 
 
@@ -33,19 +32,3 @@ class MemberRow(NamedTuple):
     def key(self) -> tuple[str, ...]:
         """What makes two rows the same membership."""
         return (self.company_id, self.cohort_id, self.user_id)
-
-
-def platform_cohort(
-    cohort_id: str,
-    company_id: str,
-    name: str,
-    description: str,
-    filters: str,
-    created_at: int,
-    updated_at: int,
-) -> CohortRow:
-    """A cohort as Postgres gives it, its filters compact and in order: `{"language":"uk"}`."""
-    compact = json.dumps(
-        json.loads(filters), ensure_ascii=False, separators=(",", ":"), sort_keys=True
-    )
-    return CohortRow(cohort_id, company_id, name, description, compact, created_at, updated_at)

@@ -15,8 +15,14 @@ from clickhouse_connect.driver.client import Client
 
 from pipelines.defs.cohorts import change_log, warehouse
 from pipelines.defs.cohorts.change_log import Reader, Watermark
-from pipelines.defs.cohorts.resync import companies_of_both, resync_companies
-from pipelines.defs.cohorts.rows import platform_cohort
+from pipelines.defs.cohorts.comparison import (
+    COHORTS,
+    TABLES,
+    hash_groups,
+    read_differences,
+    write_differences,
+)
+from pipelines.defs.cohorts.rows import CohortRow
 from sql import statement
 
 
@@ -62,7 +68,7 @@ def sync_cohorts(
             if full:
                 result.resync_reason = "asked for"
             if result.resync_reason:
-                _resync(pg, ch, result, companies_of_both(pg, ch))
+                _resync(pg, ch, result)
             elif position.has_changes and done is not None:
                 _apply_cohorts(pg, ch, result, done)
                 _apply_members(pg, ch, result, done)
@@ -78,14 +84,24 @@ def sync_cohorts(
 
 
 def _resync(
-    pg: psycopg.Connection, ch: Client, result: SyncResult, companies: Sequence[str]
+    pg: psycopg.Connection, ch: Client, result: SyncResult, companies: Sequence[str] = ()
 ) -> None:
-    repaired = resync_companies(pg, ch, companies)
-    result.companies = repaired.companies
-    result.cohorts_written = repaired.cohorts_written
-    result.cohorts_deleted = repaired.cohorts_deleted
-    result.members_written = repaired.members_written
-    result.members_deleted = repaired.members_deleted
+    """Whatever differs in `companies`, or in all: it needs no watermark, and so it is the answer to
+    a missing or foreign one.
+    """
+    known: set[str] = set()
+    for table in TABLES:
+        hashed = hash_groups(pg, ch, table, companies)
+        known.update(group[0] for group in hashed.groups)
+        for found in read_differences(pg, ch, table, hashed):
+            written, deleted = write_differences(ch, found)
+            if table is COHORTS:
+                result.cohorts_written += written
+                result.cohorts_deleted += deleted
+            else:
+                result.members_written += written
+                result.members_deleted += deleted
+    result.companies = len(known)
 
 
 def _apply_cohorts(pg: psycopg.Connection, ch: Client, result: SyncResult, done: Watermark) -> None:
@@ -94,7 +110,7 @@ def _apply_cohorts(pg: psycopg.Connection, ch: Client, result: SyncResult, done:
     ).fetchall()
     # The key comes first here, since a cohort that is gone has nothing but its key.
     present = [
-        platform_cohort(cohort_id, company_id, *rest)
+        CohortRow(cohort_id, company_id, *rest)
         for company_id, cohort_id, *rest in changed
         if rest[0] is not None
     ]

@@ -7,6 +7,8 @@ import dagster as dg
 from pipelines.databases import Databases
 from pipelines.defs.cohorts import change_log
 from pipelines.defs.cohorts.assets import COHORTS, PLATFORM_USER_COHORTS, USER_COHORTS
+from pipelines.defs.cohorts.checks import every_filter_is_valid
+from pipelines.defs.cohorts.resync import RESYNCED_COMPANIES
 
 SENSOR_SECONDS = 5
 # A run that failed, or left the same change untaken, is not repeated sooner: each costs 4 s of CPU.
@@ -27,7 +29,7 @@ UNFINISHED = [
 sync_cohorts_job = dg.define_asset_job(
     "sync_cohorts",
     selection=dg.AssetSelection.assets(PLATFORM_USER_COHORTS, COHORTS, USER_COHORTS),
-    description="Evaluate filters, bring cohorts and memberships to ClickHouse, compare counts.",
+    description="Evaluate filters, bring cohorts and memberships to ClickHouse, compare all rows.",
     tags={"dagster/max_runtime": str(MAX_RUN_SECONDS)},
 )
 
@@ -43,29 +45,20 @@ evaluate_memberships_job = dg.define_asset_job(
 
 resync_companies_job = dg.define_asset_job(
     "resync_companies",
-    selection=dg.AssetSelection.assets(COHORTS, USER_COHORTS),
-    config={"ops": {"warehouse_cohorts": {"config": {"full": True, "companies": []}}}},
-    description="Compare all cohorts and members with ClickHouse and write what differs: of every "
-    "company, or of those named in `companies`.",
+    selection=dg.AssetSelection.assets(RESYNCED_COMPANIES),
+    description="Compare all cohorts and members of chosen companies with ClickHouse and write "
+    "what differs. All companies: all partitions.",
     tags={"dagster/max_runtime": "7200"},
 )
 
-repair_parity_job = dg.define_asset_job(
-    "repair_cohort_parity",
-    selection=dg.AssetSelection.assets(COHORTS, USER_COHORTS),
-    config={"ops": {"warehouse_cohorts": {"config": {"differing": True}}}},
-    description="After a failed check company_counts_match: write what differs, of the companies "
-    "whose counts differ, and count again.",
-    tags={"dagster/max_runtime": "7200"},
-)
-
-# The net under the sensor: it finds what no change announces, an emptied ClickHouse for one.
+# The net under the sensor: it finds what no change announces, an emptied ClickHouse for one, and
+# compares all rows, which the sensor's runs leave out.
 sync_cohorts_schedule = dg.ScheduleDefinition(
     name="sync_cohorts_every_ten_minutes",
     job=sync_cohorts_job,
     cron_schedule="*/10 * * * *",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Safety net under cohort_changes_sensor.",
+    description="Safety net under cohort_changes_sensor, with the comparison of all rows.",
 )
 
 
@@ -96,4 +89,9 @@ def cohort_changes_sensor(
         repeats = last.is_failure or last.tags.get(HEAD_TAG) == str(head)
         if repeats and ended is not None and time.time() - ended < RETRY_SECONDS:
             return dg.SkipReason(f"run {last.run_id} left this change; waiting before the next")
-    return dg.RunRequest(tags={HEAD_TAG: str(head)})
+    # Without comparing all rows: at a million memberships that takes longer than the sync.
+    return dg.RunRequest(
+        tags={HEAD_TAG: str(head)},
+        asset_selection=[PLATFORM_USER_COHORTS, COHORTS, USER_COHORTS],
+        asset_check_keys=list(every_filter_is_valid.check_keys),
+    )

@@ -93,7 +93,7 @@ def platform_state(pg: psycopg.Connection) -> State:
                 company,
                 name,
                 description or "",
-                json.dumps(filters, ensure_ascii=False, separators=(",", ":"), sort_keys=True),
+                json.dumps(filters, ensure_ascii=False, separators=(",", ":")),
                 _milliseconds(created),
                 _milliseconds(updated),
             )

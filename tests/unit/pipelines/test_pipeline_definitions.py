@@ -17,6 +17,7 @@ ASSETS = {
     "platform/user_cohorts",
     "cohorts",
     "user_cohorts",
+    "resynced_companies",
     "events",
     "company_dashboard_mv",
     "program_performance_mv",
@@ -46,7 +47,7 @@ FLOWS = {
 }
 
 # What a run finds out, kept as the history of its asset.
-NO_TABLES = {"restore_drills", "restored_events", "retention_plan"}
+NO_TABLES = {"resynced_companies", "restore_drills", "restored_events", "retention_plan"}
 
 
 def made_here() -> list[dg.AssetSpec]:
@@ -140,9 +141,7 @@ def test_what_an_operator_starts_by_hand_has_a_job() -> None:
     assert hours.get_run_config_for_partition_key("2026-01-01-00:00") == {
         "ops": {"reconciliations": {"config": {"repair": True}}}
     }
-    assert jobs["repair_cohort_parity"].run_config == {
-        "ops": {"warehouse_cohorts": {"config": {"differing": True}}}
-    }
+    assert jobs["resync_companies"].partitions_def is not None
 
 
 def test_every_step_is_in_a_pool_so_that_runs_of_a_flow_never_overlap() -> None:
