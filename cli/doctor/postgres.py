@@ -10,9 +10,9 @@ from cli.doctor.check import Finding, failed, ok, warning
 from cli.doctor.runbook import Entry
 from cli.doctor.servers import ANSWER_SECONDS, Servers
 from pipelines.defs.alerts.condition import span
-from pipelines.defs.alerts.sources.views import read_view_states
 from pipelines.defs.cohorts.change_log import read_checkpoint
 from pipelines.defs.cohorts.parity import compare_rows
+from pipelines.defs.materialized_views.cadence import read_view_states
 from sql import statement
 from sql.migrations import ClickHouseMigrations, MigrationError, PostgresMigrations
 

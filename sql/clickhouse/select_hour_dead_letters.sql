@@ -1,5 +1,5 @@
--- Called by pipelines reconciliation.compare beside select_hour_events. Leans on the key
--- (received_at, stream_seq).
+-- Called by pipelines reconciliation.compare beside select_hour_events, and by stream_rows. Leans on
+-- the key (received_at, stream_seq).
 SELECT dead_letter_id
 FROM dead_letters FINAL
 WHERE received_at >= fromUnixTimestamp64Milli({from_ms:Int64})

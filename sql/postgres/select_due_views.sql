@@ -1,2 +1,2 @@
--- Called by the schedule of pipelines materialized_views: which views to refresh now.
+-- Called by pipelines materialized_views.cadence: which views to refresh now.
 SELECT due_analytics_materialized_views(%(moment)s)

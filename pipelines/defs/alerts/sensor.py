@@ -24,20 +24,22 @@ from pipelines.defs.alerts.sources.freshness import stale_assets
 from pipelines.defs.alerts.sources.letters import new_letters
 from pipelines.defs.alerts.sources.runs import failed_runs
 from pipelines.defs.alerts.sources.stream import sink_troubles
+from pipelines.defs.alerts.sources.ticks import failed_ticks
 from pipelines.defs.alerts.sources.views import stale_views
 from pipelines.defs.materialized_views.assets import VIEWS
 from pipelines.event_stream import EventStreams
 
+NAME = "alerts_sensor"
 SENSOR_SECONDS = 30
 
 
 @dg.sensor(
-    name="alerts_sensor",
+    name=NAME,
     minimum_interval_seconds=SENSOR_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Looks for failed runs and checks, stale assets and views, sink lag, dead letters "
-    "and failing streams; keeps the table alerts and tells ALERT_WEBHOOK_URL, or the log. A tick "
-    "that fails could not tell it, or could not read the table; the next one tries again.",
+    description="Looks for failed runs, ticks and checks, stale assets and views, sink lag, dead "
+    "letters and failing streams; keeps the table alerts and tells ALERT_WEBHOOK_URL, or the log. "
+    "A tick that fails could not tell it, or could not read the table; the next one tries again.",
 )
 def alerts_sensor(
     context: dg.SensorEvaluationContext,
@@ -58,6 +60,7 @@ def alerts_sensor(
     ]
     looks: dict[str, Look] = {
         "run": partial(failed_runs, instance, now),
+        "tick": partial(failed_ticks, instance, _started_by(context.repository_def), now),
         "check": partial(failed_checks, instance, graph.asset_check_keys, now),
         "freshness": partial(stale_assets, instance, policed, now),
         "view": partial(_views, databases),
@@ -78,6 +81,16 @@ def alerts_sensor(
         context.log.error(f"{name} could not be checked: {error}")
     context.log.info(tick.summary)
     return dg.SensorResult(skip_reason=tick.summary, cursor=watch.cursor)
+
+
+def _started_by(repository: dg.RepositoryDefinition) -> dict[str, str | None]:
+    """Schedules and sensors to look at, with the job of a schedule. Not this sensor: a tick that
+    could tell that an earlier one failed has made it good.
+    """
+    return {
+        **{one.name: one.job_name for one in repository.schedule_defs},
+        **{one.name: None for one in repository.sensor_defs if one.name != NAME},
+    }
 
 
 class SidecarWatch:

@@ -11,14 +11,17 @@ from clickhouse_connect.driver.client import Client
 from nats.errors import Error as NatsError
 
 from config import Settings
+from events.stream_range import StreamUnavailableError
 from pipelines.defs.backups import catalogue, platform
 from pipelines.defs.retention import ledger, stores
 from pipelines.defs.retention.erasure import reapply_erasures
 from pipelines.event_stream import EventStreams
+from pipelines.stream_rows import write_whole_stream
 
 NATS_AWAY = (
-    "NATS did not answer: erasures were applied from Postgres alone. "
-    "When it is back: analytics erase reapply"
+    "NATS did not answer: erasures were applied from Postgres alone, and events of the last hours "
+    "were not written again. When it is back: analytics erase reapply, and repair_missing_events "
+    "for the hours since the backup"
 )
 
 
@@ -32,19 +35,26 @@ def carry_over(old: psycopg.Connection, restored: psycopg.Connection) -> None:
         ledger.write(restored, None, entry)
 
 
-def erase_again(in_use: psycopg.Connection, ch: Client, settings: Settings) -> list[str]:
-    """Apply the ledger of erasures to the databases in use, the end of a restore in place.
+def bring_up_to_date(
+    in_use: psycopg.Connection, ch: Client, settings: Settings, *, events_replaced: bool
+) -> list[str]:
+    """Do again to the databases in use what the backup has not seen, the end of a restore in place.
 
-    Entries that Postgres has lost come from their copy in NATS. Returns what an operator must know:
-    nothing when all went well.
+    Every message that the stream still has is written again: what came in after the backup went
+    into tables that are gone, also while the restore ran. A row that is there is replaced by its
+    key. Then the ledger of erasures is applied; entries that Postgres has lost come from their copy
+    in NATS. Returns what an operator must know: nothing when all went well.
 
     Args:
         in_use: the platform database, with what `carry_over` brought into it.
+        events_replaced: whether tables of the warehouse were replaced, not only added to.
     """
     try:
         with EventStreams(lambda: settings).open() as stream:
+            if events_replaced:
+                write_whole_stream(stream, ch)
             done = reapply_erasures(in_use, ch, stream)
-    except (NatsError, OSError, TimeoutError):
+    except (NatsError, OSError, TimeoutError, StreamUnavailableError):
         reapply_erasures(in_use, ch, None)
         return [NATS_AWAY]
     return [

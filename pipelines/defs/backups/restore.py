@@ -13,7 +13,7 @@ from clickhouse_connect.driver.client import Client
 
 from config import Settings
 from pipelines.defs.backups import catalogue, platform, warehouse
-from pipelines.defs.backups.after_restore import carry_over, erase_again, erase_beside
+from pipelines.defs.backups.after_restore import bring_up_to_date, carry_over, erase_beside
 from pipelines.defs.backups.restore_plan import RestorePlan, RestoreRefusedError
 from pipelines.defs.backups.scratch import restore_platform, restore_tables, restore_warehouse
 from pipelines.defs.backups.target import Target, open_target
@@ -37,7 +37,8 @@ def restore(ch: Client, settings: Settings, plan: RestorePlan, now: datetime) ->
 
     Both halves are restored beside and compared with the catalogue before anything in use is
     touched. Then tables are exchanged one by one and the Postgres database as a whole; its sessions
-    end and connect again.
+    end and connect again. At last what is still in the stream is written again, so that nothing is
+    lost that was stored into the old tables meanwhile.
 
     Raises:
         RestoreRefusedError: what the backup holds is not what was written; nothing was changed.
@@ -74,7 +75,7 @@ def restore(ch: Client, settings: Settings, plan: RestorePlan, now: datetime) ->
         ClickHouseMigrations(ch, plan.database).apply()
         bridge.connect_postgres(ch, plan.database, url)
     with psycopg.connect(url, autocommit=True) as pg:
-        notes = erase_again(pg, ch, settings)
+        notes = bring_up_to_date(pg, ch, settings, events_replaced=plan.replaces_events)
     return Restored(plan.backup.backup_id, rows, time.monotonic() - began, tuple(notes))
 
 

@@ -11,7 +11,7 @@ import psycopg
 from clickhouse_connect.driver.client import Client
 
 from config import Settings
-from config.names import TABLE_EVENTS
+from config.names import TABLE_DEAD_LETTERS, TABLE_EVENTS, TABLE_METRICS
 from pipelines.defs.backups import catalogue, platform, warehouse
 from pipelines.defs.backups.chains import NoBackupError, chain, newest
 from pipelines.defs.backups.record import Backup, Figures
@@ -40,6 +40,20 @@ class RestorePlan:
     platform_database: str | None
     tables: dict[str, tuple[str, ...]]
     beside: bool
+
+    @property
+    def replaced(self) -> tuple[str, ...]:
+        """Tables in use that are exchanged, so that what was written to them since is lost."""
+        if self.database is None or self.beside:
+            return ()
+        if not self.tables:
+            return tuple(self.backup.warehouse)
+        return tuple(name for name, partitions in self.tables.items() if not partitions)
+
+    @property
+    def replaces_events(self) -> bool:
+        """Whether one of them is made from the stream."""
+        return not {TABLE_EVENTS, TABLE_METRICS, TABLE_DEAD_LETTERS}.isdisjoint(self.replaced)
 
     def lines(self, now: datetime) -> list[str]:
         """The plan for people, a step a line."""
@@ -76,11 +90,10 @@ class RestorePlan:
                 f"{verb:<11}Postgres database {self.platform_database}: "
                 f"{len(backup.platform.tables)} tables, {rows} rows"
             )
-        if not self.beside and any(not partitions for partitions in self.tables.values() or [()]):
-            lines.append(
-                "loses      what was written there since; events of the last hours are still in "
-                "the stream: repair_missing_events brings them back"
-            )
+        if self.replaced or (self.platform_database is not None and not self.beside):
+            lines.append("loses      what was written there since")
+        if self.replaces_events:
+            lines.append("last       events that the stream still has are written again")
         lines.append(
             "first      restored and compared beside; a failure leaves everything as it is"
         )

@@ -1,10 +1,11 @@
 """An asset a materialised view, and the tables of the platform that they are made from."""
 
-from datetime import timedelta
+from collections.abc import Mapping
 
 import dagster as dg
 
 from pipelines.databases import Databases
+from pipelines.defs.materialized_views.cadence import Cadence, declared_cadences
 from pipelines.defs.materialized_views.columns import table_schema
 from pipelines.defs.materialized_views.refresh import refresh_view
 from pipelines.transient import repeated_if_transient
@@ -12,10 +13,6 @@ from pipelines.transient import repeated_if_transient
 GROUP = "materialized_views"
 OWNERS = ["team:analytics"]
 POOL = "materialized_views"
-# Refreshed every 5 minutes: one missed refresh is a warning, three are a failure.
-FRESHNESS = dg.FreshnessPolicy.time_window(
-    fail_window=timedelta(minutes=20), warn_window=timedelta(minutes=11)
-)
 
 # View → its source and what it shows; the formulas stand in the migration that creates it.
 VIEWS = {
@@ -50,8 +47,10 @@ source_tables = [
 ]
 
 
-def materialized_view(view: str, source: str, description: str) -> dg.AssetsDefinition:
-    """The asset that refreshes `view`."""
+def materialized_view(
+    view: str, source: str, description: str, cadence: Cadence
+) -> dg.AssetsDefinition:
+    """The asset that refreshes `view`; `cadence` is what its freshness is judged by."""
 
     @dg.asset(
         name=view,
@@ -64,10 +63,11 @@ def materialized_view(view: str, source: str, description: str) -> dg.AssetsDefi
             "dagster/table_name": f"teei_platform.public.{view}",
             "run_log": "SELECT * FROM analytics_mv_refreshes ORDER BY refresh_id DESC",
             "freshness": "SELECT * FROM analytics_mv_freshness",
-            "cadence": "SELECT * FROM analytics_mvs",
+            "cadence": str(cadence),
+            "cadences": "SELECT * FROM analytics_mvs",
             "when_it_fails": "docs/operations.md#alert-view",
         },
-        freshness_policy=FRESHNESS,
+        freshness_policy=cadence.freshness,
         pool=POOL,
     )
     def refresh(
@@ -97,6 +97,12 @@ def materialized_view(view: str, source: str, description: str) -> dg.AssetsDefi
     return refresh
 
 
-materialized_views = [
-    materialized_view(view, source, description) for view, (source, description) in VIEWS.items()
-]
+def view_assets(cadences: Mapping[str, Cadence]) -> list[dg.AssetsDefinition]:
+    """An asset a view; one whose cadence is not known has that of a fresh installation."""
+    return [
+        materialized_view(view, source, description, cadences.get(view, Cadence()))
+        for view, (source, description) in VIEWS.items()
+    ]
+
+
+materialized_views = view_assets(declared_cadences())

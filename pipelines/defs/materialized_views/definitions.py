@@ -6,7 +6,7 @@ import dagster as dg
 
 from pipelines.databases import Databases
 from pipelines.defs.materialized_views import assets
-from sql import statement
+from pipelines.defs.materialized_views.cadence import due_views
 
 # One run for all four, in one process: a failing view leaves the others refreshed.
 refresh_job = dg.define_asset_job(
@@ -30,14 +30,12 @@ def refresh_schedule(
 ) -> dg.RunRequest | dg.SkipReason:
     # A tick that is late asks for now: what was refreshed meanwhile is not due any more.
     with databases.postgres() as pg:
-        due = pg.execute(
-            statement("postgres/select_due_views"), {"moment": datetime.now(UTC)}
-        ).fetchall()
+        due = due_views(pg, datetime.now(UTC))
     if not due:
         return dg.SkipReason("no view is due by its cadence and hours")
-    views = [dg.AssetKey(view) for (view,) in due]
     return dg.RunRequest(
-        run_key=context.scheduled_execution_time.isoformat(), asset_selection=views
+        run_key=context.scheduled_execution_time.isoformat(),
+        asset_selection=[dg.AssetKey(view) for view in due],
     )
 
 

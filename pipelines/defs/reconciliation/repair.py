@@ -6,13 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from clickhouse_connect.driver.client import Client
 
-from config.names import TABLE_DEAD_LETTERS, TABLE_EVENTS, TABLE_METRICS
-from events import rows
-from events.accept import Event, Rejection, accept
-from events.rows import INSERT_SETTINGS, DeadLetter
-from events.stream_range import StoredMessage
 from pipelines.defs.reconciliation.hour import Hour, pieces_of, what_is_gone
 from pipelines.event_stream import EventStream
+from pipelines.stream_rows import write_messages
 
 
 def repair_hour(stream: EventStream, ch: Client, hour: Hour) -> int:
@@ -27,24 +23,9 @@ def repair_hour(stream: EventStream, ch: Client, hour: Hour) -> int:
     for piece in pieces_of(stream, ch, hour, state):
         for first, last in _runs(piece.missing):
             for messages in stream.read(first, last):
-                _store(stream, ch, messages)
+                write_messages(stream, ch, messages)
                 repaired += len(messages)
     return repaired
-
-
-def _store(stream: EventStream, ch: Client, messages: Sequence[StoredMessage]) -> None:
-    decided = [(accept(one.subject, one.seq, one.ms, one.data), one.data) for one in messages]
-    letters = [DeadLetter(one, raw) for one, raw in decided if isinstance(one, Rejection)]
-    stored = [one for one, _ in decided if isinstance(one, Event)]
-    blocks = {
-        TABLE_EVENTS: rows.encode_events(stored),
-        TABLE_METRICS: rows.encode_metrics(stored),
-    }
-    if letters:
-        blocks[TABLE_DEAD_LETTERS] = rows.encode_dead_letters(letters, stream.put_aside(letters))
-    for table, block in blocks.items():
-        if block:
-            ch.raw_insert(table, insert_block=block, fmt="JSONEachRow", settings=INSERT_SETTINGS)
 
 
 def _runs(seqs: Sequence[int]) -> Iterator[tuple[int, int]]:

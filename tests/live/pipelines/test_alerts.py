@@ -319,6 +319,25 @@ def test_a_stale_view_is_named_with_its_age_by_its_own_cadence(pg: psycopg.Conne
     assert "is not refreshed every 5 min: its data is 3 h old" in found.text
 
 
+def test_a_view_of_the_night_is_not_stale_by_day(pg: psycopg.Connection) -> None:
+    def made(hours: int) -> list[str]:
+        pg.execute(
+            "UPDATE analytics_mv_refreshes SET started_at = now() - make_interval(hours => %s)",
+            (hours,),
+        )
+        return [one.key for one in stale_views(pg)]
+
+    pg.execute("UPDATE analytics_mvs SET every_minutes = 1440")
+    pg.execute(
+        "UPDATE analytics_mvs SET every_minutes = 60, first_hour = 22, last_hour = 5 "
+        "WHERE view = 'company_dashboard_mv'"
+    )
+    # 17 hours closed and three missed refreshes; three days and three.
+    assert made(20) == []
+    assert made(21) == ["view/company_dashboard_mv"]
+    assert len(made(73)) == 4
+
+
 async def test_the_sink_is_watched_on_the_stream(nats_server: NatsProcess) -> None:
     streams = EventStreams(lambda: Settings(nats_url=SecretStr(nats_server.url)))
 

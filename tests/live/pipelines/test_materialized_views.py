@@ -1,15 +1,18 @@
 """The four views: figures, refreshes that fail one by one, log, locks, freshness, cadence."""
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import psycopg
 import pytest
+from dagster._core.definitions.freshness import TimeWindowFreshnessPolicy
 
+from config import Settings
 from pipelines.databases import Databases
 from pipelines.definitions import defs
-from pipelines.defs.materialized_views.assets import VIEWS, materialized_views
+from pipelines.defs.materialized_views.assets import VIEWS, materialized_views, view_assets
+from pipelines.defs.materialized_views.cadence import declared_cadences
 from pipelines.defs.materialized_views.refresh import refresh_view
 
 REFRESH_BY_HAND = "SELECT refresh_analytics_materialized_views();"
@@ -341,6 +344,43 @@ def test_each_view_is_due_by_its_own_cadence_and_hours(pg: psycopg.Connection) -
     assert due_at(pg, at(1, 22, 0)) == list(VIEWS)
     assert due_at(pg, at(2, 4, 59)) == list(VIEWS)
     assert "language_group_performance_mv" not in due_at(pg, at(2, 5, 0))
+
+
+def test_each_view_declares_the_freshness_of_its_own_cadence(
+    pg: psycopg.Connection, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def declared() -> dict[str, tuple[timedelta, timedelta | None]]:
+        policies = {
+            key.to_user_string(): asset.specs_by_key[key].freshness_policy
+            for asset in view_assets(declared_cadences())
+            for key in asset.keys
+        }
+        assert list(policies) == list(VIEWS)
+        return {
+            view: (
+                policy.fail_window.to_timedelta(),
+                policy.warn_window and policy.warn_window.to_timedelta(),
+            )
+            for view, policy in policies.items()
+            if isinstance(policy, TimeWindowFreshnessPolicy)
+        }
+
+    minute, hour = timedelta(minutes=1), timedelta(hours=1)
+    installed = dict.fromkeys(VIEWS, (16 * minute, 11 * minute))
+    # Definitions are loaded where Postgres does not answer, too.
+    monkeypatch.setenv("DATABASE_URL", "postgresql://teei@127.0.0.1:1/none")
+    assert declared() == installed
+    monkeypatch.setenv("DATABASE_URL", settings.database_url.get_secret_value())
+    assert declared() == installed
+    pg.execute("UPDATE analytics_mvs SET every_minutes = 1440 WHERE view = 'company_dashboard_mv'")
+    pg.execute(
+        "UPDATE analytics_mvs SET every_minutes = 60, first_hour = 22, last_hour = 5 "
+        "WHERE view = 'program_performance_mv'"
+    )
+    assert declared() == installed | {
+        "company_dashboard_mv": (72 * hour + minute, 48 * hour + minute),
+        "program_performance_mv": (20 * hour + minute, 19 * hour + minute),
+    }
 
 
 @pytest.mark.parametrize("hours", [(3, None), (None, 3), (3, 3), (24, 1)])
