@@ -83,7 +83,7 @@ async def list_letters(
 
 
 @router.get("/{letter_id:path}")
-async def readdescribe(
+async def read_letter(
     letter_id: str, sidecar: SidecarDep, principal: PrincipalDep
 ) -> dict[str, Any]:
     """One letter with its bytes: in base64, and as text where they are UTF-8."""
