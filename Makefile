@@ -1,6 +1,6 @@
 # Every target makes .venv first where that is missing or older than requirements.lock.
 # Settings go through the environment: `make up POSTGRES_PORT=15432 DEMO=0`.
-.PHONY: help up test test-compose load check lock query clean venv
+.PHONY: help up test test-compose load check reference lock query clean venv
 .DEFAULT_GOAL := help
 VENV := .venv/bin
 
@@ -10,6 +10,7 @@ help:
 	@echo "make load    k6 and our own client: success, errors and latency of 100 users (USERS=5000)"
 	@echo "make test-compose    the compose file on real containers; needs Docker"
 	@echo "make check   only format, lint and types"
+	@echo "make reference   docs/reference out of the code"
 	@echo "make query Q='SELECT count() FROM events'    ask the warehouse"
 	@echo "make lock    resolve requirements.lock anew from pyproject.toml"
 	@echo "make clean   remove the data folder and what was built; keeps .venv"
@@ -39,6 +40,9 @@ check: venv
 query: export STATEMENT := $(value Q)
 query: venv
 	@$(VENV)/analytics query "$$STATEMENT"
+
+reference: venv
+	@$(VENV)/python -m reference
 
 lock: venv
 	@$(VENV)/uv pip compile -q --generate-hashes --no-emit-index-url --no-header --universal \

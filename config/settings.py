@@ -57,65 +57,112 @@ class SettingsError(ValueError):
 class Settings(BaseModel):
     """All settings, validated. Durations carry their unit in the name; sizes are bytes."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        validate_default=True,
+        use_attribute_docstrings=True,  # `make reference` prints them
+    )
 
     # The sidecar
     port_analytics: Port = 3007
+    """Port of the sidecar."""
     host_analytics: str = "127.0.0.1"
+    """Address that the sidecar listens on. One that is not loopback needs authentication."""
     streaming_enabled: bool = True
+    """The streaming half; when it is off, its endpoints answer 501."""
     clickhouse_enabled: bool = True
+    """The warehouse half: sink, cohorts, dead letters; when it is off, they answer 501."""
     allowed_origins: str = ""
+    """Origins of other pages that may read answers: exact, joined by commas; `*` is refused."""
     allow_anonymous: bool = False
+    """Run without authentication on an address that is not loopback: development only."""
 
     # Services
     nats_url: SecretStr = SecretStr("nats://localhost:4222")
+    """NATS, with user and password where it wants them; several joined by commas."""
     database_url: SecretStr = SecretStr("postgresql://teei@localhost:5432/teei_platform")
+    """Postgres, the platform's database."""
     clickhouse_host: str = "localhost"
+    """ClickHouse, its HTTP interface."""
     clickhouse_port: Port = 8123
+    """Port of it; under `make up` also of the embedded server."""
     clickhouse_user: str = "teei"
+    """User of ClickHouse."""
     clickhouse_password: SecretStr = SecretStr("")
+    """Password of that user."""
     clickhouse_database: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] = (
         "teei_analytics"
     )
+    """Database of the tables."""
     clickhouse_secure: bool = False
+    """Speak HTTPS with ClickHouse."""
     clickhouse_batch_size: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
+    """Events of a batch; a backlog uses larger ones. Stored at this or the next, what is first."""
     clickhouse_batch_timeout_ms: Annotated[int, Field(ge=1, le=600_000)] = 10_000
+    """Milliseconds that a batch waits to be full."""
     redis_url: SecretStr | None = None
+    """Query cache and rate limits that all instances share; unset: each process has its own."""
     cohort_queries_per_minute: Positive = 3000
+    """Cohort figures that a company may have computed; then 429. Cached answers are free."""
 
     # Authentication
     jwt_secret: SecretStr | None = None
+    """Secret of tokens signed by HS256."""
     jwt_jwks_url: str | None = None
+    """Address of the key set of tokens signed by RS, ES or PS keys."""
     jwt_issuer: str | None = None
+    """What `iss` of a token must be; unset: anything."""
     jwt_audience: str | None = None
+    """What `aud` of a token must be; unset: anything."""
 
     # Streaming
     stream_heartbeat_s: Annotated[float, Field(gt=0, le=3600)] = 30
+    """Seconds between two heartbeats of a stream."""
     stream_buffer_bytes: Annotated[int, Field(ge=4096)] = 262_144
+    """A reader with more unsent bytes is closed; it resumes by its last id."""
     stream_stall_s: Annotated[float, Field(gt=0)] = 60
+    """A reader that took nothing for so many seconds is closed."""
     stream_pace_ms: Annotated[int, Field(ge=0, le=1000)] = 16
+    """Milliseconds of events that go in one write, above about 60 a second; 0: none."""
     stream_max_lifetime_s: Annotated[float, Field(ge=0)] = 0
+    """Seconds after which a stream is ended; 0: never."""
     stream_max_connections: Positive = 20_000
+    """Open streams of one instance; then 429."""
     stream_max_connections_per_company: Positive = 5000
+    """Open streams of one company in one instance; then 429."""
 
     # Retention
     retention_events_days: Positive = 90
+    """Days that events are kept in the warehouse."""
     retention_aggregates_days: Positive = 730
+    """Days that metric rows are kept."""
     retention_dead_letters_days: Positive = 30
+    """Days that dead letters are kept, in the stream and in the table."""
     retention_query_log_days: Positive = 30
+    """Days of ClickHouse's own logs."""
     retention_replay_hours: Positive = 24
+    """Hours that NATS keeps events: how long the warehouse may be away."""
 
     # Backups and alerts
     backup_target: str = "backups"
+    """A disk of the ClickHouse server, or `s3://BUCKET/PREFIX[?endpoint=https://HOST&region=NAME]`."""
     backup_keep_days: Positive = 30
+    """Days that backups are kept; a chain that is needed stays longer."""
     alert_webhook_url: SecretStr | None = None
+    """Receiver of alerts, one JSON POST each; unset: the log only."""
 
     # The embedded backend of `make up`
     analytics_data: Path = Path(".data")
+    """Folder of the data of `make up`."""
     demo: bool = True
+    """Demo companies, their history and a producer of events."""
     postgres_port: Port = 5432
+    """Port of the embedded Postgres."""
     nats_port: Port = 4222
+    """Port of the embedded NATS."""
     dagster_port: Port = 3000
+    """Port of Dagster's UI."""
 
     @field_validator(*URL_SCHEMES)
     @classmethod

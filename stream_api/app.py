@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
@@ -37,7 +38,7 @@ def create_app(sidecar: Sidecar) -> FastAPI:
         finally:
             await sidecar.stop()
 
-    app = FastAPI(
+    app = DescribedApp(
         title="Impact analytics",
         summary="Live events, cohort figures and health of one sidecar",
         lifespan=lifespan,
@@ -66,6 +67,19 @@ def create_app(sidecar: Sidecar) -> FastAPI:
     # The outermost: a preflight has an id too.
     app.add_middleware(RequestIds)
     return app
+
+
+class DescribedApp(FastAPI):
+    """Describes no 422: what can't be parsed is answered by 400 here (`stream_api.errors`)."""
+
+    def openapi(self) -> dict[str, Any]:
+        document = super().openapi()
+        for operations in document["paths"].values():
+            for operation in operations.values():
+                operation["responses"].pop("422", None)
+        for name in ("HTTPValidationError", "ValidationError"):
+            document["components"]["schemas"].pop(name, None)
+        return document
 
 
 class RouteTimes:

@@ -4,16 +4,32 @@ from __future__ import annotations
 
 import logging
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 
 from config.logging import REQUEST_ID, fields
 from stream_api.request_ids import HEADER
 
 logger = logging.getLogger(__name__)
+
+
+class ErrorBody(BaseModel):
+    """Every error, of every endpoint."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"error": "Not Found", "message": "company acme has no cohort '8c1f7a52-…'"}
+            ]
+        }
+    )
+    error: str
+    message: str
 
 
 class Refusal(HTTPException):
@@ -29,6 +45,11 @@ class Refusal(HTTPException):
 def error_body(status: int, message: str) -> dict[str, str]:
     """The body of an error answer."""
     return {"error": HTTPStatus(status).phrase, "message": message}
+
+
+def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Documentation of the errors that a route answers with."""
+    return {status: {"model": ErrorBody} for status in statuses}
 
 
 def install_error_handlers(app: FastAPI) -> None:

@@ -76,10 +76,14 @@ def require_companies(principal: Principal, asked: str | None) -> str:
     return SEVERAL.join(companies)
 
 
-def require_admin(principal: Principal) -> None:
-    """Refuse whoever has no admin role."""
+async def get_admin(principal: PrincipalDep) -> Principal:
+    """Who asks, refused without an admin role."""
     if not principal.is_admin:
         raise Refusal(403, "this needs the role system_admin or super_admin")
+    return principal
+
+
+AdminDep = Annotated[Principal, Depends(get_admin)]
 
 
 def require_warehouse(sidecar: Sidecar) -> Warehouse:

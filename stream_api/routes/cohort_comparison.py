@@ -9,6 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from stream_api import statistics
+from stream_api.errors import refusals
 from stream_api.query_cache import Question
 from stream_api.routes import cohort_models as shapes
 from stream_api.routes.access import PrincipalDep, require_company
@@ -17,7 +18,7 @@ from stream_api.routes.cohort_access import CohortApiDep, CompanyId, Metric
 router = APIRouter(
     prefix="/cohort",
     tags=["cohort figures"],
-    responses=shapes.refusals(400, 401, 403, 404, 429, 501, 503),
+    responses=refusals(400, 401, 403, 404, 429, 501, 503),
 )
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from stream_api.cohorts import EARLIEST, LATEST, bounded, describe_trends
-from stream_api.errors import Refusal
+from stream_api.errors import Refusal, refusals
 from stream_api.periods import PeriodName, day_behind, latest_spans, parse_zone
 from stream_api.query_cache import Question
 from stream_api.routes import cohort_models as shapes
@@ -18,7 +18,7 @@ from stream_api.routes.cohort_access import CohortApiDep, CompanyId, Metric, Tim
 router = APIRouter(
     prefix="/cohort",
     tags=["cohort figures"],
-    responses=shapes.refusals(400, 401, 403, 404, 429, 501, 503),
+    responses=refusals(400, 401, 403, 404, 429, 501, 503),
 )
 
 

@@ -46,14 +46,6 @@ def example(**values: Any) -> ConfigDict:
     return ConfigDict(json_schema_extra={"examples": [values]})
 
 
-class ErrorBody(BaseModel):
-    """Every error, of every endpoint."""
-
-    model_config = example(error="Not Found", message="company acme has no cohort '8c1f7a52-…'")
-    error: str
-    message: str
-
-
 class Answer(Shape):
     as_of: Annotated[datetime, Field(description="the answer includes everything up to then")]
 
@@ -366,8 +358,3 @@ class Members(Page):
     )
     cohort_id: str
     members: list[Member]
-
-
-def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Documentation of the errors that a route answers with."""
-    return {status: {"model": ErrorBody} for status in statuses}

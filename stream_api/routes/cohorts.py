@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Response
 
 from cohort_filters import CohortFilters, FilterError, explain, parse_filters
 from stream_api.cohort_store import CohortRow, MemberRow
-from stream_api.errors import Refusal
+from stream_api.errors import Refusal, refusals
 from stream_api.periods import cursor_of, id_behind, text_behind
 from stream_api.routes import cohort_models as shapes
 from stream_api.routes.access import PrincipalDep, require_company
@@ -18,10 +18,10 @@ from stream_api.routes.cohort_access import CohortApiDep, CompanyId
 router = APIRouter(
     prefix="/cohort",
     tags=["cohorts"],
-    responses=shapes.refusals(400, 401, 403, 501, 503),
+    responses=refusals(400, 401, 403, 501, 503),
 )
-UNKNOWN = shapes.refusals(404)
-NAME_TAKEN = shapes.refusals(409)
+UNKNOWN = refusals(404)
+NAME_TAKEN = refusals(409)
 
 Limit = Annotated[int, Query(ge=1, le=1000)]
 Cursor = Annotated[str | None, Query(max_length=1200)]

@@ -7,21 +7,21 @@ from collections import Counter
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 
 from config.names import COMPANY_ID_PATTERN
 from events.accept import Reason
 from events.event_id import EventId
 from stream_api.auth import Principal
-from stream_api.errors import Refusal
+from stream_api.errors import Refusal, refusals
 from stream_api.letter_box import BytesLostError, LetterBox
 from stream_api.letter_replay import LetterReplay, Outcome
 from stream_api.letters import EARLIEST_MS, LATEST_MS, LATEST_SEQ, Filter, Position, Selection
 from stream_api.routes.access import (
-    PrincipalDep,
+    AdminDep,
     SidecarDep,
+    get_admin,
     reachable_servers,
-    require_admin,
     require_event_id,
     require_warehouse,
 )
@@ -37,13 +37,17 @@ from stream_api.routes.letter_bodies import (
 )
 from stream_api.sidecar import Sidecar
 
-router = APIRouter(prefix="/dlq", tags=["dead letters"])
+router = APIRouter(
+    prefix="/dlq",
+    tags=["dead letters"],
+    dependencies=[Depends(get_admin)],
+    responses=refusals(400, 401, 403, 501, 503),
+)
 
 
 @router.get("")
 async def list_letters(
     sidecar: SidecarDep,
-    principal: PrincipalDep,
     reason: Reason | None = None,
     company_id: Annotated[str | None, Query(alias="companyId", pattern=COMPANY_ID_PATTERN)] = None,
     state: Literal["open", "replayed", "discarded", "all"] = "open",
@@ -55,7 +59,7 @@ async def list_letters(
     cursor: Annotated[Cursor | None, Query(description="nextCursor of the page before")] = None,
 ) -> dict[str, Any]:
     """Dead letters, the newest first, and how many there are by reason."""
-    box = _box(sidecar, principal)
+    box = _box(sidecar)
     wanted = Filter(
         reason=reason or "",
         company_id=company_id or "",
@@ -82,12 +86,10 @@ async def list_letters(
     return answer
 
 
-@router.get("/{letter_id:path}")
-async def readdescribe(
-    letter_id: str, sidecar: SidecarDep, principal: PrincipalDep
-) -> dict[str, Any]:
+@router.get("/{letter_id:path}", responses=refusals(404))
+async def read_letter(letter_id: str, sidecar: SidecarDep) -> dict[str, Any]:
     """One letter with its bytes: in base64, and as text where they are UTF-8."""
-    box = _box(sidecar, principal)
+    box = _box(sidecar)
     with reachable_servers():
         letter = await box.find(require_event_id(letter_id))
         if letter is None:
@@ -108,14 +110,14 @@ async def readdescribe(
 
 @router.post("/replay")
 async def replay_letters(
-    body: ReplayChoice, sidecar: SidecarDep, principal: PrincipalDep
+    body: ReplayChoice, sidecar: SidecarDep, admin: AdminDep
 ) -> dict[str, Any]:
     """Decide again on open letters and store what is accepted now, under its original id."""
-    box = _box(sidecar, principal)
+    box = _box(sidecar)
     selection, after, limit = selection_of(body, body.all)
     with reachable_servers():
         done = await LetterReplay(box, require_warehouse(sidecar)).run(
-            selection, after, limit, _who(principal)
+            selection, after, limit, _who(admin)
         )
     counts = Counter(one.outcome for one in done)
     return {
@@ -133,13 +135,13 @@ async def replay_letters(
 
 @router.post("/discard")
 async def discard_letters(
-    body: DiscardChoice, sidecar: SidecarDep, principal: PrincipalDep
+    body: DiscardChoice, sidecar: SidecarDep, admin: AdminDep
 ) -> dict[str, Any]:
     """Take open letters off the list for good; they stay readable as discarded."""
-    box = _box(sidecar, principal)
+    box = _box(sidecar)
     selection, after, limit = selection_of(body, False)
     with reachable_servers():
-        done = await box.discard(selection, after, limit, _who(principal), body.why)
+        done = await box.discard(selection, after, limit, _who(admin), body.why)
     return {
         "discarded": len(done),
         "ids": [str(one) for one in done],
@@ -147,13 +149,12 @@ async def discard_letters(
     }
 
 
-def _box(sidecar: Sidecar, principal: Principal) -> LetterBox:
-    require_admin(principal)
+def _box(sidecar: Sidecar) -> LetterBox:
     return LetterBox(sidecar.nats, require_warehouse(sidecar))
 
 
-def _who(principal: Principal) -> str:
-    return principal.user_id or "anonymous"
+def _who(admin: Principal) -> str:
+    return admin.user_id or "anonymous"
 
 
 def _rest(selection: Selection, done: list[EventId], limit: int) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from stream_api.errors import error_body
+from stream_api.errors import error_body, refusals
 from stream_api.routes.access import SidecarDep
 
 router = APIRouter(tags=["health"])
@@ -39,7 +39,7 @@ async def read_live() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@router.get("/health/ready")
+@router.get("/health/ready", responses=refusals(503))
 async def read_ready(sidecar: SidecarDep) -> JSONResponse:
     """Whether a balancer should send traffic here; 503 says why not."""
     reason = sidecar.unready()
@@ -48,7 +48,7 @@ async def read_ready(sidecar: SidecarDep) -> JSONResponse:
     return JSONResponse(error_body(503, reason), 503, headers={"Retry-After": "1"})
 
 
-@router.get("/metrics", response_class=Response)
+@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 async def read_metrics(sidecar: SidecarDep) -> Response:
     """Prometheus text."""
     return Response(generate_latest(sidecar.registry), media_type=CONTENT_TYPE_LATEST)

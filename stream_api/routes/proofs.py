@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
-from stream_api.errors import Refusal
+from stream_api.errors import Refusal, refusals
 from stream_api.proof import Proof, Prover
 from stream_api.routes.access import (
     PrincipalDep,
@@ -21,7 +21,7 @@ from stream_api.routes.access import (
 router = APIRouter(prefix="/events", tags=["proofs"])
 
 
-@router.get("/{event_id:path}/proof")
+@router.get("/{event_id:path}/proof", responses=refusals(400, 401, 403, 404, 501, 503))
 async def read_proof(
     event_id: str,
     sidecar: SidecarDep,

@@ -7,20 +7,20 @@ import time
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 
 from config.names import SSE_EVENT_NAMES
 from stream_api.auth import Principal
 from stream_api.channel import companies_of
 from stream_api.connection import Connection, Ending
-from stream_api.errors import Refusal
-from stream_api.responses import stream_response
+from stream_api.errors import Refusal, refusals
+from stream_api.responses import MEDIA_TYPE, stream_response
 from stream_api.routes.access import (
     PrincipalDep,
     SidecarDep,
+    get_admin,
     reachable_servers,
-    require_admin,
     require_companies,
 )
 from stream_api.sidecar import Sidecar
@@ -31,14 +31,25 @@ router = APIRouter(prefix="/stream", tags=["streaming"])
 EVENT_NAMES = frozenset(SSE_EVENT_NAMES.values())
 
 
-@router.get("/updates", response_class=Response)
+@router.get(
+    "/updates",
+    response_class=Response,
+    responses={200: {"content": {MEDIA_TYPE: {}}}, **refusals(400, 401, 403, 429, 501, 503)},
+)
 async def open_stream(
     request: Request,
     sidecar: SidecarDep,
-    company_id: Annotated[str | None, Query(alias="companyId")] = None,
-    last_event_id: Annotated[str | None, Query(alias="lastEventId", max_length=400)] = None,
+    company_id: Annotated[
+        str | None, Query(alias="companyId", description="default: the token's own")
+    ] = None,
+    last_event_id: Annotated[
+        str | None,
+        Query(alias="lastEventId", max_length=400, description="resume here, as Last-Event-ID"),
+    ] = None,
     types: Annotated[str | None, Query(description="comma list of event names")] = None,
-    ticket: Annotated[str | None, Query(max_length=200)] = None,
+    ticket: Annotated[
+        str | None, Query(max_length=200, description="of POST /stream/ticket, instead of a token")
+    ] = None,
     once: Annotated[bool, Query(description="end when all up to now is sent, for polling")] = False,
 ) -> Response:
     """Server-Sent Events of one company, from the last id on or from now on.
@@ -94,7 +105,7 @@ async def _open(
     return response
 
 
-@router.post("/ticket")
+@router.post("/ticket", responses=refusals(401, 501, 503))
 async def issue_ticket(sidecar: SidecarDep, principal: PrincipalDep) -> dict[str, Any]:
     """A ticket that opens one stream within 30 s: `/stream/updates?ticket=…`."""
     _require_streaming(sidecar)
@@ -103,15 +114,17 @@ async def issue_ticket(sidecar: SidecarDep, principal: PrincipalDep) -> dict[str
     return {"ticket": await sidecar.tickets.issue(principal), "expiresIn": VALID_SECONDS}
 
 
-@router.get("/stats")
+@router.get(
+    "/stats",
+    dependencies=[Depends(get_admin)],
+    responses=refusals(400, 401, 403, 501, 503),
+)
 async def read_stats(
     sidecar: SidecarDep,
-    principal: PrincipalDep,
     scope: Literal["instance", "cluster"] = "instance",
 ) -> dict[str, Any]:
     """Open connections and the replay cache, by company: of this instance, or of all of them."""
     _require_streaming(sidecar)
-    require_admin(principal)
     if scope == "instance":
         return {**sidecar.hub.stats(), "timestamp": _now()}
     if not sidecar.nats.is_connected:

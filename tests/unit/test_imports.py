@@ -11,7 +11,7 @@ import pytest
 REPOSITORY = Path(__file__).parents[2]
 OURS = {
     *("config", "sql", "events", "cohort_filters", "pipelines", "stream_api", "embedded", "cli"),
-    *("tests", "benchmarks"),
+    *("tests", "benchmarks", "reference"),
 }
 ALLOWED: dict[str, set[str]] = {
     "config": set(),
