@@ -20,10 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import clickhouse_connect
-import httpx
 import pytest
 from clickhouse_connect.driver.client import Client
-from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 
 from benchmarks.streaming.process import memory_kb
@@ -33,6 +31,7 @@ from embedded.clickhouse_part import ClickHouseServer
 from embedded.ports import free_port
 from sql.migrations import ClickHouseMigrations
 from stream_api.warehouse import Outage
+from tests.live.api import samples
 from tests.live.conftest import NatsProcess, temporary_folder
 from tests.live.ingestion.faults import (
     Proof,
@@ -374,21 +373,10 @@ async def until_waiting(
         return health["status"] == "degraded" and waiting_for is not None and why in waiting_for
 
     await until_health(sidecar, waits)
-    assert await samples(sidecar, "analytics_sink_retries_total") != {}
+    assert await asyncio.to_thread(samples, sidecar.url, "analytics_sink_retries_total") != {}
     assert (await waiting_seconds(sidecar)).keys() == {outage.value}
 
 
 async def waiting_seconds(sidecar: SidecarProcess) -> dict[str, float]:
     """How long the sink has been waiting, by its reason; empty when it does not wait."""
-    return await samples(sidecar, "analytics_sink_waiting_seconds")
-
-
-async def samples(sidecar: SidecarProcess, name: str) -> dict[str, float]:
-    """Samples of a metric that are not 0, by the value of their label."""
-    text = (await asyncio.to_thread(httpx.get, f"{sidecar.url}/metrics")).text
-    return {
-        "".join(sample.labels.values()): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-        if sample.name == name and sample.value
-    }
+    return await asyncio.to_thread(samples, sidecar.url, "analytics_sink_waiting_seconds")
