@@ -103,6 +103,7 @@ class Health:
         }
         if self.sink is not None and self.sink.away:
             report["waitingFor"] = self.sink.away
+            report["waitingSeconds"] = round(self.sink.away_seconds, 3)
         return report
 
     async def _poll_postgres(self) -> None:

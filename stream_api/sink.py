@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from functools import partial
 
 from nats.errors import Error as NatsError
 
@@ -27,7 +28,7 @@ from stream_api.nats_client import NatsClient
 from stream_api.pull import Pull
 from stream_api.streams import ensure_streams
 from stream_api.telemetry import SinkMetrics
-from stream_api.warehouse import RowsRefusedError, Warehouse, WarehouseAwayError
+from stream_api.warehouse import Outage, RowsRefusedError, Warehouse, WarehouseAwayError
 from stream_api.wire import WireMessage
 
 logger = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ REMAKE_PAUSE_SECONDS = 0.25
 
 
 class Sink:
-    """Runs until it is told to drain. `away` names why ClickHouse does not take rows, if so."""
+    """Runs until it is told to drain. `away` is why nothing can be stored now, None if it can."""
 
     def __init__(
         self, nats: NatsClient, warehouse: Warehouse, settings: Settings, metrics: SinkMetrics
@@ -67,7 +68,13 @@ class Sink:
         self._pull = Pull(nats, self._take, self._wake.set)
         self._draining = False
         self._fault: Exception | None = None
+        self._outage: Outage | None = None
+        self._away_since = 0.0
         self.away: str | None = None
+        for outage in Outage:
+            metrics.waiting_seconds.labels(outage.value).set_function(
+                partial(self._waits_seconds, outage)
+            )
 
     async def run(self) -> None:
         """Fetch, commit, acknowledge, until `drain` is called."""
@@ -115,6 +122,14 @@ class Sink:
     def held_rows(self) -> int:
         """Messages that were fetched and are not acknowledged."""
         return len(self._batch.messages) + sum(len(b.messages) for b in self._committing)
+
+    @property
+    def away_seconds(self) -> float:
+        """How long nothing could be stored: the first attempt that failed counts from its start."""
+        return time.monotonic() - self._away_since if self.away else 0.0
+
+    def _waits_seconds(self, outage: Outage) -> float:
+        return self.away_seconds if self._outage is outage else 0.0
 
     # --- fetching -------------------------------------------------------------------------
 
@@ -192,6 +207,7 @@ class Sink:
         blocks = batch.blocks()
         attempt = 0
         while True:
+            since = time.monotonic()
             errors = await asyncio.gather(
                 *(
                     self._warehouse.insert_json_rows(table, block, **INSERT_SETTINGS)
@@ -216,17 +232,18 @@ class Sink:
                 return [DeadLetter(refused, event.payload)]
             if not isinstance(worst, WarehouseAwayError):
                 raise worst
-            await self._wait(attempt, str(worst))
+            await self._wait(attempt, worst, since)
             attempt += 1
 
     async def _put_aside(self, letters: list[DeadLetter]) -> None:
         attempt = 0
         while True:
+            since = time.monotonic()
             try:
                 await dead_letters.put_aside(self._js, self._warehouse, letters)
                 break
             except (WarehouseAwayError, NatsError, TimeoutError) as error:
-                await self._wait(attempt, str(error) or type(error).__name__)
+                await self._wait(attempt, error, since)
                 attempt += 1
         self._back()
         for rejection, _ in letters:
@@ -241,17 +258,20 @@ class Sink:
                 ),
             )
 
-    async def _wait(self, attempt: int, why: str) -> None:
+    async def _wait(self, attempt: int, error: Exception, since: float) -> None:
+        why = str(error) or type(error).__name__
         if self.away is None:
             logger.warning("sink waits, the backlog stays in the stream: %s", why)
+            self._away_since = since
         self.away = why
+        self._outage = error.outage if isinstance(error, WarehouseAwayError) else Outage.NATS
         self._metrics.retries.inc()
         await asyncio.sleep(RETRY_PAUSES_SECONDS[min(attempt, len(RETRY_PAUSES_SECONDS) - 1)])
 
     def _back(self) -> None:
         if self.away is not None:
-            logger.info("sink goes on")
-            self.away = None
+            logger.info("sink goes on after %.1f s", self.away_seconds)
+            self.away = self._outage = None
             self._wake.set()
 
     # --- answering ------------------------------------------------------------------------

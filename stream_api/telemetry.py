@@ -20,6 +20,7 @@ from prometheus_client.utils import floatToGoString
 
 from events.accept import Reason
 from stream_api.connection import Ending, ResetReason
+from stream_api.warehouse import Outage
 
 if TYPE_CHECKING:
     from stream_api.channel import Entry
@@ -175,6 +176,12 @@ class SinkMetrics:
             ["reason"],
             registry=registry,
         )
+        self.waiting_seconds = Gauge(
+            "analytics_sink_waiting_seconds",
+            "Time since the sink could last store anything, by what it waits for; else 0",
+            ["reason"],
+            registry=registry,
+        )
         self.lag_events = Gauge(
             "analytics_sink_lag_events",
             "Messages of the stream that are not committed yet",
@@ -189,6 +196,7 @@ class SinkMetrics:
             "analytics_sink_commit_seconds", "Duration of a batch's commit", registry=registry
         )
         _start_at_zero(self.dead_letters, (reason.value for reason in Reason))
+        _start_at_zero(self.waiting_seconds, (outage.value for outage in Outage))
 
 
 class HttpMetrics:
@@ -226,6 +234,6 @@ class QueryMetrics:
         )
 
 
-def _start_at_zero(counter: Counter, values: Iterable[str]) -> None:
+def _start_at_zero(metric: Counter | Gauge, values: Iterable[str]) -> None:
     for value in values:
-        counter.labels(value)
+        metric.labels(value)

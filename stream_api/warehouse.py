@@ -9,6 +9,7 @@ import asyncio
 import logging
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
+from enum import StrEnum
 from typing import Any
 
 import clickhouse_connect
@@ -58,8 +59,38 @@ REFUSED_ROW_CODES = frozenset(
 )
 
 
+class Outage(StrEnum):
+    """Why the sink has to wait; a closed list, for metrics and alerts."""
+
+    UNREACHABLE = "unreachable"
+    READ_ONLY = "read_only"
+    NO_SPACE = "no_space"
+    TOO_MANY_PARTS = "too_many_parts"
+    NATS = "nats"
+    OTHER = "other"
+
+
+# Source: as above. Every other code is `OTHER`, and no code means that nobody answered.
+OUTAGES = {
+    None: Outage.UNREACHABLE,
+    164: Outage.READ_ONLY,  # READONLY: the user or the server
+    242: Outage.READ_ONLY,  # TABLE_IS_READ_ONLY: a replica without its Keeper
+    774: Outage.READ_ONLY,  # TABLE_IS_PERMANENTLY_READ_ONLY: a disk, or the table's own setting
+    243: Outage.NO_SPACE,  # NOT_ENOUGH_SPACE
+    252: Outage.TOO_MANY_PARTS,
+}
+NO_SPACE_WORDS = "No space left on device"
+
+
 class WarehouseAwayError(RuntimeError):
     """ClickHouse could not be reached or could not serve; the same call may succeed later."""
+
+    @property
+    def outage(self) -> Outage:
+        """What kind of outage, by the error that it was raised from."""
+        if NO_SPACE_WORDS in str(self):
+            return Outage.NO_SPACE
+        return OUTAGES.get(getattr(self.__cause__, "code", None), Outage.OTHER)
 
 
 class RowsRefusedError(RuntimeError):
@@ -176,6 +207,9 @@ class Warehouse:
                         query_retries=0,
                         compress=False,
                     )
+                    # Else it refuses by itself what was read-only when it was opened, also after
+                    # the user may write again. The server judges each call.
+                    self._client.server_settings = {}
                 except (ClickHouseError, OSError, TimeoutError) as error:
                     raise WarehouseAwayError(_first_line(error)) from error
             return self._client

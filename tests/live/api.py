@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import jwt
+from prometheus_client.parser import text_string_to_metric_families
 
 SECRET = "a secret of at least thirty-two bytes"
 
@@ -37,3 +38,13 @@ async def fetch(url: str, headers: dict[str, str] | None = None) -> httpx.Respon
 async def post(url: str, headers: dict[str, str] | None = None, **body: Any) -> httpx.Response:
     """A POST with a JSON body."""
     return await asyncio.to_thread(httpx.post, url, json=body, headers=headers, timeout=30)
+
+
+def samples(url: str, name: str) -> dict[str, float]:
+    """Samples of a metric that are not 0, by the value of their label, empty when it has none."""
+    return {
+        "".join(sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(httpx.get(f"{url}/metrics").text)
+        for sample in family.samples
+        if sample.name == name and sample.value
+    }

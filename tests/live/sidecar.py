@@ -35,12 +35,13 @@ def environment(settings: Settings, **extra: str) -> dict[str, str]:
 
 
 PORTABLE = "tests.live.portable_sidecar"
+PATCHED = "tests.live.patched_sidecar"
 
 
 class SidecarProcess:
     """`python -m stream_api` on a free port. Everything that it logs is kept in `log`.
 
-    `module` is another way to start one, e.g. `PORTABLE`.
+    `module` is another way to start one: `PORTABLE`, or `PATCHED` with its variable PATCHES.
     """
 
     def __init__(self, settings: Settings, module: str = "stream_api", **extra: str) -> None:

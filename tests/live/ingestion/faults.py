@@ -195,7 +195,10 @@ async def until_health(
 
 
 class Proxy:
-    """A TCP proxy before NATS, whose connections can be cut."""
+    """A TCP proxy before a server, whose connections can be cut.
+
+    `rewrite` changes what clients send, a read at a time.
+    """
 
     def __init__(self, port: int) -> None:
         self._to = port
@@ -203,6 +206,7 @@ class Proxy:
         self._to_clients: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
         self._refuses = False
+        self.rewrite: Callable[[bytes], bytes] = _as_it_is
         self.port = 0
 
     async def open(self) -> None:
@@ -229,6 +233,9 @@ class Proxy:
     def mend(self) -> None:
         self._refuses = False
 
+    def _rewritten(self, data: bytes) -> bytes:
+        return self.rewrite(data)
+
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._refuses:
             writer.transport.abort()
@@ -237,16 +244,24 @@ class Proxy:
         self._writers |= {writer, onward}
         self._to_clients.add(writer)
         try:
-            await asyncio.gather(_copy(reader, onward), _copy(behind, writer))
+            await asyncio.gather(_copy(reader, onward, self._rewritten), _copy(behind, writer))
         finally:
             self._writers -= {writer, onward}
             self._to_clients.discard(writer)
 
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+def _as_it_is(data: bytes) -> bytes:
+    return data
+
+
+async def _copy(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    rewrite: Callable[[bytes], bytes] = _as_it_is,
+) -> None:
     try:
         while data := await reader.read(65536):
-            writer.write(data)
+            writer.write(rewrite(data))
             await writer.drain()
     except OSError:
         return

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import random
 import re
@@ -19,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import clickhouse_connect
-import httpx
 import pytest
 from clickhouse_connect.driver.client import Client
 from pydantic import SecretStr
@@ -30,6 +30,8 @@ from embedded.child import Child, start_together
 from embedded.clickhouse_part import ClickHouseServer
 from embedded.ports import free_port
 from sql.migrations import ClickHouseMigrations
+from stream_api.warehouse import Outage
+from tests.live.api import samples
 from tests.live.conftest import NatsProcess, temporary_folder
 from tests.live.ingestion.faults import (
     Proof,
@@ -40,7 +42,7 @@ from tests.live.ingestion.faults import (
     kill,
     until_health,
 )
-from tests.live.sidecar import SidecarProcess
+from tests.live.sidecar import PATCHED, SidecarProcess
 
 EVENTS = 10_000
 FROZEN_SECONDS = 3.0
@@ -204,7 +206,7 @@ async def test_full_disk(
 ) -> None:
     with full_disk(warehouse):
         await producer.publish(EVENTS)
-        await until_waiting(sidecar)
+        await until_waiting(sidecar, outage=Outage.NO_SPACE)
         assert await proof.lag() == EVENTS
     await proof.until_stored(producer, 30)
     await until_health(sidecar, is_well)
@@ -228,34 +230,118 @@ def full_disk(warehouse: Warehouse) -> Iterator[None]:
     resource.prlimit(warehouse.process.pid, resource.RLIMIT_FSIZE, before)
 
 
-async def test_too_many_parts_and_a_table_that_is_away(
+# What ClickHouse answers, what the metrics call it, and the statements that break and mend it.
+REFUSALS: list[tuple[str, Outage, tuple[str, ...], tuple[str, ...]]] = [
+    (
+        "TOO_MANY_PARTS",
+        Outage.TOO_MANY_PARTS,
+        (
+            "SYSTEM STOP MERGES events",
+            "ALTER TABLE events MODIFY SETTING parts_to_throw_insert = 2",
+            "ALTER TABLE events MODIFY SETTING parts_to_delay_insert = 2",
+        ),
+        (
+            "ALTER TABLE events RESET SETTING parts_to_throw_insert, parts_to_delay_insert",
+            "SYSTEM START MERGES events",
+        ),
+    ),
+    (
+        "TABLE_IS_PERMANENTLY_READ_ONLY",
+        Outage.READ_ONLY,
+        ("ALTER TABLE events MODIFY SETTING table_readonly = 1",),
+        ("ALTER TABLE events RESET SETTING table_readonly",),
+    ),
+    (
+        "NOT_ENOUGH_SPACE",
+        Outage.NO_SPACE,
+        ("ALTER TABLE events MODIFY SETTING min_free_disk_bytes_to_perform_insert = 1e18",),
+        ("ALTER TABLE events RESET SETTING min_free_disk_bytes_to_perform_insert",),
+    ),
+    (
+        "UNKNOWN_TABLE",
+        Outage.OTHER,
+        ("RENAME TABLE metrics_timeseries TO away",),
+        ("RENAME TABLE away TO metrics_timeseries",),
+    ),
+]
+
+
+async def test_whatever_clickhouse_refuses_inserts_for_it_waits_and_goes_on(
+    settings: Settings, sidecar: SidecarProcess, warehouse: Warehouse, proof: Proof
+) -> None:
+    with contextlib.closing(connect(warehouse.port, settings.clickhouse_database)) as client:
+        for answer, outage, breaking, mending in REFUSALS:
+            for statement in breaking:
+                client.command(statement)
+            producer = SureProducer(answer)
+            await producer.open(settings.nats_url.get_secret_value())
+            # More than one batch: some are told so by the parts that the ones before have made.
+            publishing = asyncio.create_task(producer.publish(EVENTS // 2))
+            await until_waiting(sidecar, answer, outage)
+            await publishing
+            for statement in mending:
+                client.command(statement)
+            await proof.until_stored(producer, 30)
+            await producer.close()
+    await until_health(sidecar, is_well)
+    assert await waiting_seconds(sidecar) == {}
+
+
+async def test_a_user_who_may_only_read_and_then_may_write(
     settings: Settings,
-    sidecar: SidecarProcess,
     warehouse: Warehouse,
     producer: SureProducer,
     proof: Proof,
 ) -> None:
-    with contextlib.closing(connect(warehouse.port, settings.clickhouse_database)) as client:
-        client.command("SYSTEM STOP MERGES events")
-        client.command(
-            "ALTER TABLE events MODIFY SETTING parts_to_throw_insert = 2, parts_to_delay_insert = 2"
-        )
-        publishing = asyncio.create_task(producer.publish(EVENTS))
-        await until_waiting(sidecar, "TOO_MANY_PARTS")
-        await publishing
-        client.command("ALTER TABLE events RESET SETTING parts_to_throw_insert")
-        client.command("ALTER TABLE events RESET SETTING parts_to_delay_insert")
-        client.command("SYSTEM START MERGES events")
+    proxy = Proxy(warehouse.port)
+    # What the profile of such a user does; the engine's own answer is the same.
+    proxy.rewrite = lambda data: data.replace(b"POST /?", b"POST /?readonly=1&", 1)
+    await proxy.open()
+    sidecar = SidecarProcess(
+        settings, CLICKHOUSE_PORT=str(proxy.port), CLICKHOUSE_BATCH_TIMEOUT_MS="200"
+    )
+    try:
+        await asyncio.to_thread(sidecar.start, wait_ready=False)
+        await producer.publish(100)
+        await until_waiting(sidecar, "READONLY", Outage.READ_ONLY)
+        proxy.rewrite = lambda data: data
         await proof.until_stored(producer, 30)
-        client.command("RENAME TABLE metrics_timeseries TO away")
-        again = SureProducer("again")
-        await again.open(settings.nats_url.get_secret_value())
-        await again.publish(100)
-        await until_waiting(sidecar, "UNKNOWN_TABLE")
-        client.command("RENAME TABLE away TO metrics_timeseries")
-        await proof.until_stored(again, 30)
-        await again.close()
-    await until_health(sidecar, is_well)
+        await until_health(sidecar, is_well)
+    finally:
+        await asyncio.to_thread(sidecar.stop)
+        await proxy.close()
+
+
+async def test_a_hang_that_outlasts_every_timeout(
+    settings: Settings, warehouse: Warehouse, producer: SureProducer, proof: Proof
+) -> None:
+    patches = {
+        "stream_api.warehouse": {"READ_TIMEOUT_SECONDS": 1},
+        "stream_api.streams": {"SINK_ACK_WAIT_SECONDS": 2},
+        "stream_api.sink": {"RENEW_SECONDS": 0.5},
+    }
+    sidecar = SidecarProcess(
+        settings,
+        PATCHED,
+        PATCHES=json.dumps(patches),
+        CLICKHOUSE_PORT=str(warehouse.port),
+        CLICKHOUSE_BATCH_TIMEOUT_MS="100",
+    )
+    try:
+        await asyncio.to_thread(sidecar.start)
+        publishing = asyncio.create_task(producer.publish(EVENTS))
+        # Inserts that are given up on may be done by the server all the same, and are sent again.
+        freezing = asyncio.create_task(freeze(warehouse.process, 2 * FROZEN_SECONDS))
+        await until_waiting(sidecar, outage=Outage.UNREACHABLE)
+        await freezing
+        # The sink's own messages are given to it once more, while it still holds them.
+        await freeze(sidecar, FROZEN_SECONDS)
+        await publishing
+        await proof.until_stored(producer, 30)
+        await proof.until_acknowledged()
+        await until_health(sidecar, is_well)
+    finally:
+        await asyncio.to_thread(sidecar.stop)
 
 
 async def test_memory_is_bounded_while_a_backlog_grows(
@@ -272,17 +358,25 @@ async def test_memory_is_bounded_while_a_backlog_grows(
 
 
 def is_well(health: dict[str, Any]) -> bool:
-    return health["status"] == "ok" and "waitingFor" not in health["sink"]
+    """Everything works, and nothing was put aside on the way."""
+    sink = health["sink"]
+    return health["status"] == "ok" and "waitingFor" not in sink and not sink["deadLetters"]
 
 
-async def until_waiting(sidecar: SidecarProcess, why: str = "") -> None:
-    """`/health` says what the sink waits for, and the metrics count its attempts."""
+async def until_waiting(
+    sidecar: SidecarProcess, why: str = "", outage: Outage = Outage.OTHER
+) -> None:
+    """`/health` and the metrics say what the sink waits for, and that it tries."""
 
     def waits(health: dict[str, Any]) -> bool:
         waiting_for = health["sink"].get("waitingFor")
         return health["status"] == "degraded" and waiting_for is not None and why in waiting_for
 
     await until_health(sidecar, waits)
-    text = (await asyncio.to_thread(httpx.get, f"{sidecar.url}/metrics")).text
-    (line,) = (x for x in text.splitlines() if x.startswith("analytics_sink_retries_total"))
-    assert float(line.split()[1]) > 0
+    assert await asyncio.to_thread(samples, sidecar.url, "analytics_sink_retries_total") != {}
+    assert (await waiting_seconds(sidecar)).keys() == {outage.value}
+
+
+async def waiting_seconds(sidecar: SidecarProcess) -> dict[str, float]:
+    """How long the sink has been waiting, by its reason; empty when it does not wait."""
+    return await asyncio.to_thread(samples, sidecar.url, "analytics_sink_waiting_seconds")

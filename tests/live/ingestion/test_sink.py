@@ -18,10 +18,15 @@ from embedded.clickhouse_part import ClickHouseServer
 from embedded.ports import free_port
 from events.event_id import EventId
 from sql.migrations import ClickHouseMigrations
+from stream_api.streams import ensure_streams
+from tests.live.api import samples
 from tests.live.conftest import Backend, temporary_folder
+from tests.live.ingestion.test_dead_letters import on_disk
 from tests.live.producer import Producer
 from tests.live.sidecar import SidecarProcess, open_stream
 from tests.live.waiting import until
+
+TABLES = ("events", "metrics_timeseries")
 
 
 def connect(port: int, database: str) -> Client:
@@ -84,22 +89,123 @@ async def test_stored_event_is_the_streamed_one(
 async def test_redelivered_events_are_never_counted_twice(
     sidecar: SidecarProcess, producer: Producer, ch: Client
 ) -> None:
+    for table in TABLES:
+        ch.command(f"SYSTEM STOP MERGES {table}")
+    ch.command("INSERT INTO cohorts VALUES", data="('cohort', 'c1', 'All', '', '{}', now(), now())")
+    for n in range(5):
+        ch.command("INSERT INTO user_cohorts VALUES", data=f"('u{n}', 'cohort', 'c1', now())")
     for n in range(50):
-        await producer.publish("c1", metricName="m", value=n, userId=f"u{n % 5}")
+        await producer.publish(
+            "c1", metricName="m", value=n, userId=f"u{n % 5}", timestamp="2025-11-05T06:07:08Z"
+        )
     await until(lambda: count(ch, "events"), lambda n: n == 50)
     js = producer.nats.jetstream()
     # The consumer forgets what was acknowledged: everything is delivered again.
     await js.delete_consumer(EVENTS_STREAM, SINK_CONSUMER)
-    await until(
-        lambda: ch.query("SELECT count() FROM events SETTINGS final = 0").result_rows[0][0],
-        lambda n: n == 100,
+    await until(lambda: [on_disk(ch, one) for one in TABLES], lambda counts: counts == [100, 100])
+    # The views say FINAL themselves: a reader who asks without it is told the same.
+    for final in (0, 1):
+        settings = {"final": final}
+        (daily,) = ch.query(
+            "SELECT event_count, unique_users FROM daily_event_counts_mv", settings=settings
+        ).result_rows
+        assert daily == (50, 5)
+        ((hourly, mean),) = ch.query(
+            "SELECT sum(sample_count), sum(avg_value * sample_count) / sum(sample_count)"
+            " FROM hourly_metrics_mv",
+            settings=settings,
+        ).result_rows
+        assert (hourly, mean) == (50, 24.5)
+        (cohort,) = ch.query(
+            "SELECT cohort_id, metric_name, sample_size, avg_value, min_value, max_value"
+            " FROM cohort_metrics_mv",
+            settings=settings,
+        ).result_rows
+        # A user is one observation: the mean of ten values.
+        assert cohort == ("cohort", "m", 5, 24.5, 22.5, 26.5)
+    assert [count(ch, one) for one in TABLES] == [50, 50]
+    # No merge has helped meanwhile.
+    assert [on_disk(ch, one) for one in TABLES] == [100, 100]
+
+
+async def test_a_batch_ends_by_its_size_its_bytes_or_a_drain_and_a_backlog_makes_larger_ones(
+    settings: Settings, producer: Producer, ch: Client
+) -> None:
+    js = producer.nats.jetstream()
+    await ensure_streams(js, settings)
+    backlog, size, big, few = 20_000, 1000, 45, 5
+    await producer.numbers(0, backlog, "c")
+    # No batch of this test ends by its time.
+    sidecar = SidecarProcess(
+        settings, CLICKHOUSE_BATCH_SIZE=str(size), CLICKHOUSE_BATCH_TIMEOUT_MS="600000"
     )
-    assert count(ch, "events") == 50
-    assert count(ch, "metrics_timeseries") == 50
-    (daily,) = ch.query("SELECT event_count, unique_users FROM daily_event_counts_mv").result_rows
-    assert daily == (50, 5)
-    ((hourly,),) = ch.query("SELECT sum(sample_count) FROM hourly_metrics_mv").result_rows
-    assert hourly == 50
+    sidecar.start()
+    try:
+
+        def stored() -> int:
+            return count(ch, "events")
+
+        def batches() -> int:
+            return int(samples(sidecar.url, "analytics_sink_batches_total").get("", 0))
+
+        # Once no more than a batch is left in the stream, batches have their usual size again.
+        kept = await until(stored, lambda n: n >= backlog - size)
+        behind = await until(batches, lambda n: n > 0)
+        assert behind <= backlog / size / 4
+        left = backlog - kept
+        await producer.numbers(left, size - 1, "c")
+        await until_held(producer, size - 1)
+        assert stored() == kept
+        await producer.numbers(0, 1, "c")
+        await until(stored, lambda n: n == kept + size)
+        assert await until(batches, lambda n: n > behind) == behind + 1
+        # 45 of 200 kB are more than 8 MiB, and far fewer than a batch's size.
+        for _ in range(big):
+            await producer.publish("c", x="y" * 200_000)
+        await until(stored, lambda n: n > kept + size)
+        await producer.numbers(0, few, "c")
+        total = kept + size + big + few
+        await until_held(producer, total - stored())
+    finally:
+        ended = sidecar.stop()
+    # What was held is stored at its end, and acknowledged: nobody has to wait 30 s for it.
+    assert ended == 0
+    assert stored() == total
+    info = await js.consumer_info(EVENTS_STREAM, SINK_CONSUMER)
+    assert (info.num_pending, info.num_ack_pending) == (0, 0)
+
+
+async def until_held(producer: Producer, messages: int) -> None:
+    """Wait until the sinks hold so many messages that are not acknowledged."""
+    js = producer.nats.jetstream()
+    async with asyncio.timeout(30):
+        while True:
+            info = await js.consumer_info(EVENTS_STREAM, SINK_CONSUMER)
+            if (info.num_pending, info.num_ack_pending) == (0, messages):
+                return
+            await asyncio.sleep(0.05)
+
+
+async def test_two_sinks_share_the_work(settings: Settings, producer: Producer, ch: Client) -> None:
+    total = 5000
+    await ensure_streams(producer.nats.jetstream(), settings)
+    both = [
+        SidecarProcess(settings, CLICKHOUSE_BATCH_SIZE="100", CLICKHOUSE_BATCH_TIMEOUT_MS="100")
+        for _ in range(2)
+    ]
+    try:
+        await asyncio.gather(*(asyncio.to_thread(one.start) for one in both))
+        await producer.numbers(0, total, "c")
+        await until(lambda: count(ch, "events"), lambda n: n == total)
+        await until_held(producer, 0)
+        rows = [samples(one.url, "analytics_sink_rows_total").get("", 0) for one in both]
+    finally:
+        await asyncio.gather(*(asyncio.to_thread(one.stop) for one in both))
+    assert all(rows), rows
+    # None was given to both.
+    assert sum(rows) == total
+    assert on_disk(ch, "events") == total
+    assert count(ch, "dead_letters") == 0
 
 
 async def test_bad_input_goes_to_the_dead_letters_with_reason_bytes_and_sequence(
