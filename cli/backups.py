@@ -16,6 +16,7 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from cli.migrate import run_migrations
+from cli.progress import shown_progress
 from cli.refusal import Refused, one_line
 from cli.servers import connect_postgres, read_settings, refuse_clickhouse
 from config import Settings
@@ -58,8 +59,8 @@ def backup(
 ) -> None:
     """Back both databases up now: what changed since the newest backup, or everything."""
     kind = Kind.FULL if full else Kind.INCREMENTAL
-    with _servers() as (settings, pg, ch):
-        taken = take_backup(pg, ch, settings, kind, datetime.now(UTC))
+    with _servers() as (settings, pg, ch), shown_progress(as_json=as_json) as progress:
+        taken = take_backup(pg, ch, settings, kind, datetime.now(UTC), progress)
     if as_json:
         print(json.dumps(_as_object(taken)))
         return
@@ -99,8 +100,8 @@ def drill(
     as_json: AsJson = False,
 ) -> None:
     """Restore a backup into scratch databases, compare it with the catalogue, drop them."""
-    with _servers() as (settings, pg, ch):
-        drilled = run_drill(pg, ch, settings, datetime.now(UTC), backup_id)
+    with _servers() as (settings, pg, ch), shown_progress(as_json=as_json) as progress:
+        drilled = run_drill(pg, ch, settings, datetime.now(UTC), backup_id, progress)
     found = drilled.drill
     if found is None or not found.passed:
         raise Refused(f"{drilled.backup_id}: {'; '.join(found.reasons if found else ())}")
@@ -172,7 +173,8 @@ def restore(
             return
         if not yes and not typer.confirm("do this?", err=True):
             raise Refused("nothing was done")
-        done = restore_by_plan(ch, settings, plan, now)
+        with shown_progress(as_json=as_json) as progress:
+            done = restore_by_plan(ch, settings, plan, now, progress)
     if as_json:
         print(
             json.dumps(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import getpass
 import json
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ import typer
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
+from cli.progress import shown_progress
 from cli.refusal import Refused
 from cli.servers import START_IT, connect_postgres, read_settings, refuse_clickhouse
 from config import Settings
@@ -83,16 +83,16 @@ def company(
 @app.command()
 def reapply(as_json: AsJson = False) -> None:
     """Apply the ledger to what is there now: after every restore. Repeating it does no harm."""
-    with connected() as servers:
-        done = reapply_erasures(*servers)
+    with connected() as servers, shown_progress(as_json=as_json) as progress:
+        done = reapply_erasures(*servers, progress=progress)
     _report(done, as_json)
 
 
 @app.command()
 def verify(as_json: AsJson = False) -> None:
     """Look through all stores for what was erased; status 1 when something is left."""
-    with connected() as servers:
-        finds = verify_erasures(*servers)
+    with connected() as servers, shown_progress(as_json=as_json) as progress:
+        finds = verify_erasures(*servers, progress=progress)
     if as_json:
         print(json.dumps({"leftOver": finds}))
     else:
@@ -153,8 +153,9 @@ def _refuse_nats(error: Exception, settings: Settings) -> Refused:
 def _erase(
     servers: Servers, subjects: list[Subject], by: str | None, yes: bool, as_json: bool
 ) -> None:
-    found = {subject: count_subject(*servers, subject) for subject in subjects}
     if not yes:
+        with shown_progress(as_json=as_json) as progress:
+            found = {one: count_subject(*servers, one, progress) for one in subjects}
         if as_json:
             print(json.dumps({"dryRun": True, "found": [_found(*one) for one in found.items()]}))
             return
@@ -165,8 +166,10 @@ def _erase(
             raise Refused("nothing was erased")
     asked = by or f"cli:{getpass.getuser()}"
     now = datetime.now(UTC)
-    say = _silent if as_json else _say
-    done = [erase(*servers, one, now, requested_by=asked, say=say) for one in subjects]
+    with shown_progress(as_json=as_json) as progress:
+        done = [
+            erase(*servers, one, now, requested_by=asked, progress=progress) for one in subjects
+        ]
     _report(done, as_json)
 
 
@@ -202,11 +205,3 @@ def _name(subject: Subject) -> str:
 
 def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{store} {number}" for store, number in sorted(counts.items())) or "nothing"
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)
-
-
-def _silent(_: str) -> None:
-    """With --json only the object is printed."""

@@ -47,7 +47,7 @@ class _ServiceFormatter(logging.Formatter):
         level = "" if record.levelno <= logging.INFO else f"{record.levelname}: "
         values = dict(getattr(record, "fields", {}))
         if request := REQUEST_ID.get():
-            values["request"] = request
+            values.setdefault("request", request)
         # Lines of start and stop are read as they are, and documented so.
         if values or level:
             moment = datetime.fromtimestamp(record.created, UTC)

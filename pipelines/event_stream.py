@@ -29,6 +29,7 @@ from events.stream_range import (
     read_batch,
 )
 from pipelines.databases import environment_settings
+from pipelines.progress import SILENT, Progress
 
 BATCH_MESSAGES = 1000
 CONNECT_TIMEOUT_SECONDS = 10
@@ -149,6 +150,14 @@ class EventStream:
         info = self._runner.run(self._js.stream_info(name))
         self._runner.run(self._js.update_stream(info.config.evolve(max_age=seconds)))
 
+    def size(self, name: str) -> int:
+        """Messages that the stream `name` has now; none without it."""
+        try:
+            info = self._runner.run(self._js.stream_info(name))
+        except NotFoundError:
+            return 0
+        return int(info.state.messages)
+
     def scan(self, name: str) -> Iterator[list[StoredMessage]]:
         """All messages of the stream `name` up to the one that is its last now; none without it."""
         try:
@@ -161,7 +170,7 @@ class EventStream:
             yield batch.messages
             start = batch.complete_upto + 1
 
-    def delete(self, name: str, seqs: Sequence[int]) -> int:
+    def delete(self, name: str, seqs: Sequence[int], progress: Progress = SILENT) -> int:
         """Delete messages of the stream `name`; returns how many were there.
 
         Up to 2,000 at once their bytes are overwritten as well: that is 20 ms a message against
@@ -171,9 +180,12 @@ class EventStream:
         Raises:
             StreamUnavailableError: the server refused a deletion.
         """
-        return self._runner.run(self._delete(name, seqs, len(seqs) <= OVERWRITTEN_MESSAGES))
+        overwrite = len(seqs) <= OVERWRITTEN_MESSAGES
+        return self._runner.run(self._delete(name, seqs, overwrite, progress))
 
-    async def _delete(self, name: str, seqs: Sequence[int], overwrite: bool) -> int:
+    async def _delete(
+        self, name: str, seqs: Sequence[int], overwrite: bool, progress: Progress
+    ) -> int:
         async def delete_one(seq: int) -> bool:
             # nats-py knows no `no_erase`.
             answer = await self._nats.request(
@@ -191,6 +203,7 @@ class EventStream:
         for begin in range(0, len(seqs), DELETIONS_AT_ONCE):
             some = seqs[begin : begin + DELETIONS_AT_ONCE]
             deleted += sum(await asyncio.gather(*map(delete_one, some)))
+            progress.advance(len(some))
         return deleted
 
     def wait_for_sink(self, seconds: float) -> bool:

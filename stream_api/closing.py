@@ -41,6 +41,7 @@ class Closing:
                     company=connection.company_id,
                     reason=connection.ended,
                     unsent_bytes=connection.unsent_bytes(),
+                    request=connection.request_id,
                 ),
             )
             connection.abort()

@@ -12,6 +12,7 @@ from collections import deque
 from enum import StrEnum
 from typing import Any
 
+from config.logging import REQUEST_ID
 from stream_api import frames
 
 # What one send of a queued stream carries, so that the server's own buffer stays small.
@@ -55,6 +56,7 @@ class Connection:
         "ended",
         "expiry",
         "replayed",
+        "request_id",
         "stalled_since",
         "types",
         "unsent_seen",
@@ -66,6 +68,8 @@ class Connection:
     def __init__(self, company_id: str, types: frozenset[str] | None) -> None:
         self.company_id = company_id
         self.types = types
+        # The request is over long before its stream, and whoever ends that has another's or none.
+        self.request_id = REQUEST_ID.get()
         self.ended: Ending | None = None
         self.replayed = 0
         self.attached = False

@@ -1,3 +1,3 @@
 -- Called by pipelines backups.warehouse; all tables, files that the base holds only by reference.
 BACKUP DATABASE $database EXCEPT TABLES $database.user_cohorts_postgres TO $location
-SETTINGS base_backup = $base
+SETTINGS id = $id, base_backup = $base

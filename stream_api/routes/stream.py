@@ -55,6 +55,8 @@ async def open_stream(
     """Server-Sent Events of one company, from the last id on or from now on.
 
     Admins may name several companies, joined by commas: one stream, in the order of the events.
+    Where no stream can be held, `once=true` polls: the answer ends when everything up to now is
+    sent, and the last id in it is the next call's `lastEventId`.
 
     Everything that can refuse the stream comes before its first byte: afterwards the status is
     200 for good.

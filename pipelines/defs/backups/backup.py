@@ -16,13 +16,19 @@ from pipelines.defs.backups import catalogue, platform, warehouse
 from pipelines.defs.backups.chains import newest, prunable
 from pipelines.defs.backups.record import Backup, Kind
 from pipelines.defs.backups.target import Target, open_target
+from pipelines.progress import SILENT, Progress
 from sql import statement
 
 ERROR_CHARACTERS = 1000
 
 
 def take_backup(
-    pg: psycopg.Connection, ch: Client, settings: Settings, kind: Kind, now: datetime
+    pg: psycopg.Connection,
+    ch: Client,
+    settings: Settings,
+    kind: Kind,
+    now: datetime,
+    progress: Progress = SILENT,
 ) -> Backup:
     """Back both databases up and return what the catalogue holds of it.
 
@@ -45,7 +51,7 @@ def take_backup(
         backup = _begun(target, base, settings.clickhouse_database, now, taken)
         catalogue.write(pg, backup)
         try:
-            done = _fill(pg, ch, settings, target, backup, base)
+            done = _fill(pg, ch, settings, target, backup, base, progress)
             elapsed = time.monotonic() - began
             done = dataclasses.replace(
                 done,
@@ -108,20 +114,23 @@ def _fill(
     target: Target,
     backup: Backup,
     base: Backup | None,
+    progress: Progress,
 ) -> Backup:
     """Write everything but the manifest."""
+    progress.begin(3)
     database = settings.clickhouse_database
     location = target.location(backup.backup_id)
     with tempfile.TemporaryDirectory(prefix="analytics-backup-") as folder:
         file = Path(folder) / "postgres.dump"
+        progress.step("dumping Postgres")
         dump, postgres_version = platform.dump(settings.database_url.get_secret_value(), file)
         target.write_dump(backup.backup_id, file)
-    size, _ = warehouse.back_up(
-        ch, database, location, target.location(base.backup_id) if base else None
-    )
+    based_on = target.location(base.backup_id) if base else None
+    size, _ = warehouse.back_up(ch, database, location, based_on, progress)
     scratch = f"{database}_backup_{backup.started_at.astimezone(UTC):%Y%m%d%H%M%S}"
     with warehouse.attached(ch, database, location, scratch):
-        figures = warehouse.read_warehouse(ch, scratch, base.warehouse if base else None)
+        known = base.warehouse if base else None
+        figures = warehouse.read_warehouse(ch, scratch, known, progress)
         migrations = warehouse.migrations(ch, scratch)
     return dataclasses.replace(
         backup,

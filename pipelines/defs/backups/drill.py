@@ -15,6 +15,7 @@ from pipelines.defs.backups.chains import NoBackupError, chain, newest
 from pipelines.defs.backups.record import Backup, Drill
 from pipelines.defs.backups.scratch import restore_platform, restore_warehouse
 from pipelines.defs.backups.target import open_target
+from pipelines.progress import SILENT, Progress
 
 
 def run_drill(
@@ -23,6 +24,7 @@ def run_drill(
     settings: Settings,
     now: datetime,
     backup_id: str | None = None,
+    progress: Progress = SILENT,
 ) -> Backup:
     """Restore a backup, the newest by default, into scratch databases; returns it with its `drill`.
 
@@ -44,13 +46,16 @@ def run_drill(
         backup = chain(known, backup_id or (found.backup_id if found else ""))[-1]
         scratch = f"{database}_drill"
         platform_scratch = f"{platform.database_of(url)}_drill"
+        progress.begin(3)
         began = time.monotonic()
         try:
             warehouse.drop_database(ch, scratch)
             reasons = restore_warehouse(
-                ch, target, backup, backup.database, scratch, check_files=True
+                *(ch, target, backup, backup.database, scratch),
+                check_files=True,
+                progress=progress,
             )
-            reasons += restore_platform(url, target, backup, platform_scratch)
+            reasons += restore_platform(url, target, backup, platform_scratch, progress)
         finally:
             elapsed = time.monotonic() - began
             warehouse.drop_database(ch, scratch)

@@ -18,8 +18,12 @@ from pipelines.defs.backups.restore_plan import RestorePlan, RestoreRefusedError
 from pipelines.defs.backups.scratch import restore_platform, restore_tables, restore_warehouse
 from pipelines.defs.backups.target import Target, open_target
 from pipelines.defs.backups.verification import named
+from pipelines.progress import SILENT, Progress
 from sql import bridge, statement
 from sql.migrations import ClickHouseMigrations, PostgresMigrations
+
+ERASING_AGAIN = "applying the ledger of erasures"
+BRINGING_UP_TO_DATE = "writing again what the stream has, applying the ledger of erasures"
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,13 @@ class Restored:
     notes: tuple[str, ...] = ()
 
 
-def restore(ch: Client, settings: Settings, plan: RestorePlan, now: datetime) -> Restored:
+def restore(
+    ch: Client,
+    settings: Settings,
+    plan: RestorePlan,
+    now: datetime,
+    progress: Progress = SILENT,
+) -> Restored:
     """Do what the plan says.
 
     Both halves are restored beside and compared with the catalogue before anything in use is
@@ -50,20 +60,27 @@ def restore(ch: Client, settings: Settings, plan: RestorePlan, now: datetime) ->
     stamp = f"{now.astimezone(UTC):%Y%m%d%H%M%S}"
     warehouse_scratch = f"{plan.database}_restore_{stamp}"
     platform_scratch = f"{plan.platform_database}_restore_{stamp}"
+    progress.begin(
+        2 * (plan.database is not None)
+        + (plan.platform_database is not None)
+        + (1 if plan.beside else 2)
+    )
     with contextlib.ExitStack() as cleaning:
         lock = cleaning.enter_context(psycopg.connect(url, autocommit=True))
         cleaning.enter_context(catalogue.backups_lock(lock))
         if plan.beside:
-            rows = _beside(ch, url, target, plan)
+            rows = _beside(ch, url, target, plan, progress)
+            progress.step(ERASING_AGAIN)
             erase_beside(lock, ch, url, plan.database, plan.platform_database)
             return Restored(plan.backup.backup_id, rows, time.monotonic() - began)
         rows = 0
         if plan.database is not None:
             cleaning.callback(warehouse.drop_database, ch, warehouse_scratch)
-            rows += _prepare_warehouse(ch, settings, target, plan, warehouse_scratch)
+            rows += _prepare_warehouse(ch, settings, target, plan, warehouse_scratch, progress)
         if plan.platform_database is not None:
             cleaning.callback(platform.drop, url, platform_scratch)
-            rows += _prepare_platform(lock, url, target, plan, platform_scratch)
+            rows += _prepare_platform(lock, url, target, plan, platform_scratch, progress)
+        progress.step("putting in place what was restored")
         if plan.database is not None:
             _take_warehouse(ch, plan, plan.database, warehouse_scratch)
         if plan.platform_database is not None:
@@ -75,21 +92,22 @@ def restore(ch: Client, settings: Settings, plan: RestorePlan, now: datetime) ->
         ClickHouseMigrations(ch, plan.database).apply()
         bridge.connect_postgres(ch, plan.database, url)
     with psycopg.connect(url, autocommit=True) as pg:
+        progress.step(BRINGING_UP_TO_DATE)
         notes = bring_up_to_date(pg, ch, settings, events_replaced=plan.replaces_events)
     return Restored(plan.backup.backup_id, rows, time.monotonic() - began, tuple(notes))
 
 
-def _beside(ch: Client, url: str, target: Target, plan: RestorePlan) -> int:
+def _beside(ch: Client, url: str, target: Target, plan: RestorePlan, progress: Progress) -> int:
     """New databases beside those in use; what was made of them goes when one can't be had."""
     rows = 0
     try:
         if plan.database is not None:
-            rows += _fill_warehouse(ch, target, plan, plan.database)
+            rows += _fill_warehouse(ch, target, plan, plan.database, progress)
             for table in warehouse.tables(ch, plan.database):
                 warehouse.count_mutations_anew(ch, plan.database, table)
                 warehouse.start_merges(ch, plan.database, table)
         if plan.platform_database is not None:
-            _raise_for(restore_platform(url, target, plan.backup, plan.platform_database))
+            _raise_for(restore_platform(url, target, plan.backup, plan.platform_database, progress))
             rows += _platform_rows(plan)
     except BaseException:
         if plan.database is not None:
@@ -101,11 +119,16 @@ def _beside(ch: Client, url: str, target: Target, plan: RestorePlan) -> int:
 
 
 def _prepare_warehouse(
-    ch: Client, settings: Settings, target: Target, plan: RestorePlan, scratch: str
+    ch: Client,
+    settings: Settings,
+    target: Target,
+    plan: RestorePlan,
+    scratch: str,
+    progress: Progress,
 ) -> int:
     # An empty server gets tables and views first; a later schema than the backup's stays.
     ClickHouseMigrations(ch, settings.clickhouse_database).apply()
-    rows = _fill_warehouse(ch, target, plan, scratch)
+    rows = _fill_warehouse(ch, target, plan, scratch, progress)
     if plan.tables:
         for table in plan.tables:
             _refuse_other_columns(ch, settings.clickhouse_database, scratch, table)
@@ -115,26 +138,37 @@ def _prepare_warehouse(
     return rows
 
 
-def _fill_warehouse(ch: Client, target: Target, plan: RestorePlan, database: str) -> int:
+def _fill_warehouse(
+    ch: Client, target: Target, plan: RestorePlan, database: str, progress: Progress
+) -> int:
     """Restore what the plan names as `database`; returns its rows."""
     source = plan.backup.database
     held = plan.backup.warehouse
     if plan.tables:
-        _raise_for(restore_tables(ch, target, plan.backup, source, database, plan.tables))
+        _raise_for(restore_tables(ch, target, plan.backup, source, database, plan.tables, progress))
         return sum(
             partition.figures.rows
             for table, chosen in plan.tables.items()
             for name, partition in held[table].items()
             if not chosen or name in chosen
         )
-    _raise_for(restore_warehouse(ch, target, plan.backup, source, database, check_files=False))
+    _raise_for(
+        restore_warehouse(
+            *(ch, target, plan.backup, source, database), check_files=False, progress=progress
+        )
+    )
     return sum(one.rows for one in plan.backup.table_figures().values())
 
 
 def _prepare_platform(
-    pg: psycopg.Connection, url: str, target: Target, plan: RestorePlan, scratch: str
+    pg: psycopg.Connection,
+    url: str,
+    target: Target,
+    plan: RestorePlan,
+    scratch: str,
+    progress: Progress,
 ) -> int:
-    _raise_for(restore_platform(url, target, plan.backup, scratch))
+    _raise_for(restore_platform(url, target, plan.backup, scratch, progress))
     with psycopg.connect(platform.with_database(url, scratch), autocommit=True) as restored:
         migrations = PostgresMigrations(restored)
         with migrations.lock():

@@ -10,20 +10,32 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from pipelines.defs.backups import platform, warehouse
 from pipelines.defs.backups.platform import PlatformError
-from pipelines.defs.backups.record import Backup
+from pipelines.defs.backups.record import Backup, Warehouse
 from pipelines.defs.backups.target import Target, TargetError
 from pipelines.defs.backups.verification import differences, short, warehouse_differences
+from pipelines.progress import SILENT, Progress
 
 
 def restore_warehouse(
-    ch: Client, target: Target, backup: Backup, database: str, scratch: str, *, check_files: bool
+    ch: Client,
+    target: Target,
+    backup: Backup,
+    database: str,
+    scratch: str,
+    *,
+    check_files: bool,
+    progress: Progress = SILENT,
 ) -> list[str]:
     """Restore all tables as `scratch`; returns what is wrong with it, nothing when all is well."""
+    location = target.location(backup.backup_id)
+    _begin(backup.warehouse, progress)
     try:
-        warehouse.restore_database(ch, database, target.location(backup.backup_id), scratch)
+        warehouse.restore_database(ch, database, location, scratch, progress)
     except ClickHouseError as error:
         return [f"ClickHouse can't restore {backup.backup_id}: {short(error)}"]
-    return warehouse_differences(ch, scratch, backup.warehouse, check_files=check_files)
+    return warehouse_differences(
+        ch, scratch, backup.warehouse, check_files=check_files, progress=progress
+    )
 
 
 def restore_tables(
@@ -33,6 +45,7 @@ def restore_tables(
     database: str,
     scratch: str,
     tables: dict[str, tuple[str, ...]],
+    progress: Progress = SILENT,
 ) -> list[str]:
     """Restore tables, or the partitions that are named with one; returns what is wrong."""
     wanted = {}
@@ -42,17 +55,22 @@ def restore_tables(
         wanted[table] = {name: held[name] for name in (chosen if partitions else held)}
         if partitions and not chosen:
             return [f"{backup.backup_id} has none of the partitions {', '.join(partitions)}"]
+    location = target.location(backup.backup_id)
+    _begin(wanted, progress)
+    for table, partitions in tables.items():
+        chosen = list(wanted[table]) if partitions else []
         try:
-            warehouse.restore_table(
-                ch, database, table, target.location(backup.backup_id), scratch, chosen
-            )
+            warehouse.restore_table(ch, database, table, location, scratch, chosen, progress)
         except ClickHouseError as error:
             return [f"ClickHouse can't restore {table} of {backup.backup_id}: {short(error)}"]
-    return warehouse_differences(ch, scratch, wanted, check_files=False)
+    return warehouse_differences(ch, scratch, wanted, check_files=False, progress=progress)
 
 
-def restore_platform(url: str, target: Target, backup: Backup, scratch: str) -> list[str]:
+def restore_platform(
+    url: str, target: Target, backup: Backup, scratch: str, progress: Progress = SILENT
+) -> list[str]:
     """Restore the dump as the database `scratch`; returns what is wrong with it."""
+    progress.step("restoring and comparing Postgres")
     dump = backup.platform
     if dump is None:
         return [f"{backup.backup_id} has no dump of Postgres"]
@@ -69,3 +87,8 @@ def restore_platform(url: str, target: Target, backup: Backup, scratch: str) -> 
             return [short(error)]
     restored = platform.read_database(platform.with_database(url, scratch))
     return differences("postgres", dump.tables, restored)
+
+
+def _begin(wanted: Warehouse, progress: Progress) -> None:
+    size = sum(one.bytes for partitions in wanted.values() for one in partitions.values())
+    progress.step("restoring ClickHouse", size, "bytes")

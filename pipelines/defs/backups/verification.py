@@ -9,13 +9,19 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from pipelines.defs.backups import warehouse
 from pipelines.defs.backups.record import Figures, Partition, Warehouse
+from pipelines.progress import SILENT, Progress
 
 NOTHING = Figures(0, "0")
 WORDS = 300
 
 
 def warehouse_differences(
-    ch: Client, database: str, expected: Warehouse, *, check_files: bool
+    ch: Client,
+    database: str,
+    expected: Warehouse,
+    *,
+    check_files: bool,
+    progress: Progress = SILENT,
 ) -> list[str]:
     """One line for each difference; empty when the database holds exactly this.
 
@@ -23,6 +29,7 @@ def warehouse_differences(
     don't need (marks, indices).
     """
     found = []
+    progress.step("comparing ClickHouse", sum(map(len, expected.values())), "partitions")
     present = set(warehouse.tables(ch, database))
     for table, partitions in expected.items():
         if table not in present:
@@ -31,7 +38,7 @@ def warehouse_differences(
         try:
             if check_files:
                 found += warehouse.damaged_parts(ch, database, table)
-            actual = warehouse.read_figures(ch, database, table, list(partitions))
+            actual = warehouse.read_figures(ch, database, table, list(partitions), progress)
         except ClickHouseError as error:
             found.append(f"{table}: {short(error)}")
             continue

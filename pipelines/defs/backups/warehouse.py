@@ -8,29 +8,46 @@ from __future__ import annotations
 
 import contextlib
 import json
+import threading
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from string import Template
 
 from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from pipelines.defs.backups.record import Figures, Partition, Warehouse
+from pipelines.progress import SILENT, Progress
 from sql import statement
 
 Location = tuple[str, ...]
 
+# Of ninety days of events, few enough at once that it is seen how far a reading is.
+PARTITIONS_A_STATEMENT = 8
+WATCH_SECONDS = 0.25
+
 
 def back_up(
-    ch: Client, database: str, location: Location, base: Location | None
+    ch: Client,
+    database: str,
+    location: Location,
+    base: Location | None,
+    progress: Progress = SILENT,
 ) -> tuple[int, int]:
     """Back the database up; returns bytes written and files that the backup names."""
     name = "backup_database" if base is None else "backup_database_since"
-    done = ch.query(
-        _statement(
-            name, database=_name(database), location=_place(location), base=_place(base or location)
-        )
-    )
+    words = {
+        "database": _name(database),
+        "location": _place(location),
+        "base": _place(base or location),
+    }
+    [(whole,)] = ch.query(
+        statement("clickhouse/select_database_bytes"), parameters={"database": database}
+    ).result_rows
+    progress.step("copying ClickHouse", whole, "bytes")
+    backup_id = _run_watched(ch, name, words, progress)
     [(size, files)] = ch.query(
-        statement("clickhouse/select_backup_size"), parameters={"id": done.result_rows[0][0]}
+        statement("clickhouse/select_backup_size"), parameters={"id": backup_id}
     ).result_rows
     return int(size), int(files)
 
@@ -53,7 +70,9 @@ def attached(ch: Client, database: str, location: Location, scratch: str) -> Ite
         drop_database(ch, scratch)
 
 
-def read_warehouse(ch: Client, database: str, known: Warehouse | None = None) -> Warehouse:
+def read_warehouse(
+    ch: Client, database: str, known: Warehouse | None = None, progress: Progress = SILENT
+) -> Warehouse:
     """What the tables of a database hold, partition by partition.
 
     A partition that is `known` and still consists of the same files keeps its figures: of ninety
@@ -66,17 +85,20 @@ def read_warehouse(ch: Client, database: str, known: Warehouse | None = None) ->
     ).result_rows
     for table, partition, digest, size in rows:
         parts.setdefault(table, {})[partition] = (digest, size)
+    changed = {
+        table: [
+            name
+            for name, (digest, _) in parts.get(table, {}).items()
+            if name not in (before := (known or {}).get(table, {})) or before[name].digest != digest
+        ]
+        for table in found
+    }
+    progress.step("reading what it holds", sum(map(len, changed.values())), "partitions")
     for table, partitions in found.items():
         before = (known or {}).get(table, {})
-        present = parts.get(table, {})
-        changed = [
-            name
-            for name, (digest, _) in present.items()
-            if name not in before or before[name].digest != digest
-        ]
-        figures = read_figures(ch, database, table, changed)
-        for name, (digest, size) in present.items():
-            if name not in changed:
+        figures = read_figures(ch, database, table, changed[table], progress)
+        for name, (digest, size) in parts.get(table, {}).items():
+            if name not in changed[table]:
                 partitions[name] = Partition(before[name].figures, digest, size)
             elif name in figures:  # one whose rows are all deleted has none
                 partitions[name] = Partition(figures[name], digest, size)
@@ -84,25 +106,34 @@ def read_warehouse(ch: Client, database: str, known: Warehouse | None = None) ->
 
 
 def read_figures(
-    ch: Client, database: str, table: str, partitions: Sequence[str]
+    ch: Client,
+    database: str,
+    table: str,
+    partitions: Sequence[str],
+    progress: Progress = SILENT,
 ) -> Mapping[str, Figures]:
-    """Rows and fingerprints of these partitions."""
-    if not partitions:
-        return {}
-    rows = ch.query(
-        statement("clickhouse/select_partition_figures"),
-        parameters={"database": database, "table": table, "partitions": list(partitions)},
-    ).result_rows
-    return {name: Figures(count, total) for name, count, total in rows}
+    """Rows and fingerprints of these partitions, some at a time."""
+    figures = {}
+    for begin in range(0, len(partitions), PARTITIONS_A_STATEMENT):
+        some = list(partitions[begin : begin + PARTITIONS_A_STATEMENT])
+        rows = ch.query(
+            statement("clickhouse/select_partition_figures"),
+            parameters={"database": database, "table": table, "partitions": some},
+        ).result_rows
+        figures.update({name: Figures(count, total) for name, count, total in rows})
+        progress.advance(len(some))
+    return figures
 
 
-def restore_database(ch: Client, database: str, location: Location, scratch: str) -> None:
+def restore_database(
+    ch: Client, database: str, location: Location, scratch: str, progress: Progress = SILENT
+) -> None:
     """Restore all tables as the database `scratch`, with merges stopped."""
     words = {"database": _name(database), "scratch": _name(scratch), "location": _place(location)}
     ch.command(_statement("restore_structure", **words))
     for table in tables(ch, scratch):
         stop_merges(ch, scratch, table)
-    ch.command(_statement("restore_database", **words))
+    _run_watched(ch, "restore_database", words, progress)
 
 
 def restore_table(
@@ -112,6 +143,7 @@ def restore_table(
     location: Location,
     scratch: str,
     partitions: Sequence[str] = (),
+    progress: Progress = SILENT,
 ) -> None:
     """Restore one table, or some of its partitions, into the database `scratch`."""
     words = {
@@ -124,7 +156,7 @@ def restore_table(
     ch.command(statement("clickhouse/create_database"), parameters={"database": scratch})
     ch.command(_statement("restore_table_structure", **words))
     stop_merges(ch, scratch, table)
-    ch.command(_statement("restore_partitions" if partitions else "restore_table", **words))
+    _run_watched(ch, "restore_partitions" if partitions else "restore_table", words, progress)
 
 
 def attach_partition(ch: Client, database: str, table: str, scratch: str, partition: str) -> None:
@@ -209,6 +241,34 @@ def migrations(ch: Client, database: str) -> tuple[str, ...]:
         statement("clickhouse/select_migrations"), settings={"database": database}
     ).result_rows
     return tuple(sorted(row[0] for row in rows))
+
+
+def _run_watched(ch: Client, name: str, words: Mapping[str, str], progress: Progress) -> str:
+    """Run a BACKUP or RESTORE under an id, which is returned; its bytes are told as they go."""
+    run_id = str(uuid.uuid4())
+    over = threading.Event()
+
+    def watch() -> None:
+        told = 0
+        # Whatever is wrong with the server is said by the statement itself.
+        with contextlib.suppress(ClickHouseError):
+            while not over.wait(WATCH_SECONDS):
+                for (handled,) in ch.query(
+                    statement("clickhouse/select_backup_progress"), parameters={"id": run_id}
+                ).result_rows:
+                    progress.advance(handled - told)
+                    told = handled
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    if progress.watched:
+        watcher.start()
+    try:
+        ch.command(_statement(name, id=_text(run_id), **words))
+    finally:
+        over.set()
+        if progress.watched:
+            watcher.join()
+    return run_id
 
 
 # The engine binds no parameters in BACKUP, RESTORE, ENGINE = Backup and ATTACH PARTITION … FROM:

@@ -20,6 +20,7 @@ from pipelines.defs.retention.plan import Plan, plan_retention
 from pipelines.defs.retention.policies import follow_settings
 from pipelines.defs.retention.subject import Subject
 from pipelines.event_stream import EventStreams
+from pipelines.progress import LoggedProgress
 
 GROUP = "retention"
 OWNERS = ["team:analytics"]
@@ -202,12 +203,12 @@ def erasures(
     began = time.monotonic()
     counts: dict[str, int] = {}
     settled = True
-    say = context.log.info
+    progress = LoggedProgress(context.log.info)
     with databases.postgres() as pg, databases.clickhouse() as ch, event_streams.open() as stream:
         if config.user_id and not config.company_id:
             raise dg.Failure("a user is erased in a company: set company_id as well")
         if config.reapply:
-            for one in reapply_erasures(pg, ch, stream, say=say):
+            for one in reapply_erasures(pg, ch, stream, progress=progress):
                 settled &= one.sink_settled
                 for store, number in one.counts.items():
                     counts[store] = counts.get(store, 0) + number
@@ -221,7 +222,7 @@ def erasures(
                     *(pg, ch, stream, subject, now),
                     requested_by=config.requested_by,
                     run_id=context.run.run_id,
-                    say=say,
+                    progress=progress,
                 )
                 counts, settled = erased.counts, erased.sink_settled
         since = databases.now() - timedelta(days=config.look_back_days)

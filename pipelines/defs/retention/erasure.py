@@ -16,7 +16,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -28,10 +28,13 @@ from pipelines.defs.retention import ledger, stores
 from pipelines.defs.retention.ledger import Entry
 from pipelines.defs.retention.subject import Subject
 from pipelines.event_stream import EventStream
+from pipelines.progress import SILENT, Progress
 from sql import statement
 
 # A sink commits within its batch timeout (10 s by default) and retries while ClickHouse is away.
 SINK_SECONDS = 60.0
+# Of an erasure: the wait, the streams, their messages, the rows, and the look at the end.
+STEPS = 5
 # Stands beside what is left where a sink may still write some.
 SINK_HOLDS = "sink.holds_messages"
 
@@ -56,10 +59,14 @@ class Erased:
 
 
 def count_subject(
-    pg: psycopg.Connection, ch: Client, stream: EventStream | None, subject: Subject
+    pg: psycopg.Connection,
+    ch: Client,
+    stream: EventStream | None,
+    subject: Subject,
+    progress: Progress = SILENT,
 ) -> dict[str, int]:
     """What there is of the subject now, by store; reads only."""
-    [seqs] = stores.find_messages(stream, [(subject, stores.EVERYTHING)])
+    [seqs] = stores.find_messages(stream, [(subject, stores.EVERYTHING)], progress)
     counts = stores.count_platform(pg, subject, stores.EVERYTHING)
     counts += stores.count_warehouse(ch, subject, stores.EVERYTHING)
     return dict(counts + stores.message_counts(seqs))
@@ -81,7 +88,7 @@ def erase(
     *,
     requested_by: str,
     run_id: str = "by hand",
-    say: Callable[[str], None] = lambda _: None,
+    progress: Progress = SILENT,
 ) -> Erased:
     """Erase everything that there is of the subject, and look whether anything is left.
 
@@ -94,7 +101,7 @@ def erase(
     ledger.write(pg, stream, entry)
     # Not what comes in meanwhile: its message would stay, and its row go.
     upto = max(now, datetime.now(UTC))
-    [erased] = _apply(pg, ch, stream, [(entry, upto, stores.EVERYTHING)], say)
+    [erased] = _apply(pg, ch, stream, [(entry, upto, stores.EVERYTHING)], progress)
     return erased
 
 
@@ -104,7 +111,7 @@ def reapply_erasures(
     stream: EventStream | None,
     *,
     erasure_id: str | None = None,
-    say: Callable[[str], None] = lambda _: None,
+    progress: Progress = SILENT,
 ) -> list[Erased]:
     """Apply the ledger, or one entry of it, to what is there now: after a restore, or after a cut.
 
@@ -113,11 +120,10 @@ def reapply_erasures(
     """
     lost = ledger.take_over_copies(pg, stream)
     if lost:
-        say(f"{len(lost)} erasures were not in the table any more")
+        progress.note(f"{len(lost)} erasures were not in the table any more")
     entries = ledger.read(pg, erasure_id)
-    return _apply(
-        pg, ch, stream, [(entry, entry.erased_at, entry.erased_at) for entry in entries], say
-    )
+    whole = [(entry, entry.erased_at, entry.erased_at) for entry in entries]
+    return _apply(pg, ch, stream, whole, progress)
 
 
 def verify_erasures(
@@ -125,13 +131,16 @@ def verify_erasures(
     ch: Client,
     stream: EventStream | None,
     entries: Sequence[Entry] | None = None,
+    progress: Progress = SILENT,
 ) -> dict[str, dict[str, int]]:
     """Look through all stores for what should be gone; returns the finds by erasure and store.
 
     The streams are read once for all entries. Each entry's result is kept in the ledger.
     """
     entries = ledger.read(pg) if entries is None else entries
-    messages = stores.find_messages(stream, [(one.subject, one.erased_at) for one in entries])
+    messages = stores.find_messages(
+        stream, [(one.subject, one.erased_at) for one in entries], progress
+    )
     finds: dict[str, dict[str, int]] = {}
     for entry, seqs in zip(entries, messages, strict=True):
         left_over: Counter[str] = stores.count_platform(pg, entry.subject, entry.erased_at)
@@ -148,35 +157,45 @@ def _apply(
     ch: Client,
     stream: EventStream | None,
     entries: Sequence[tuple[Entry, datetime, datetime]],
-    say: Callable[[str], None],
+    progress: Progress,
 ) -> list[Erased]:
     """Erase what each entry is about; streams are read once for all of them.
 
     With an entry stand the moments up to which data goes: of events, and of the platform.
     """
     began = time.monotonic()
+    progress.begin(STEPS)
+    progress.step("waiting for what a sink holds")
     settled = stream is None or not entries or stream.wait_for_sink(SINK_SECONDS)
-    messages = stores.find_messages(stream, [(entry.subject, upto) for entry, upto, _ in entries])
+    messages = stores.find_messages(
+        stream, [(entry.subject, upto) for entry, upto, _ in entries], progress
+    )
     if stream is not None:
-        for name in (EVENTS_STREAM, DLQ_STREAM):
-            if seqs := sorted({seq for one in messages for seq in one[name]}):
-                say(f"deleting {len(seqs)} messages of {name}")
-                stream.delete(name, seqs)
+        found = {
+            name: sorted({seq for one in messages for seq in one[name]})
+            for name in (EVENTS_STREAM, DLQ_STREAM)
+        }
+        progress.step("deleting messages", sum(map(len, found.values())), "messages")
+        for name, seqs in found.items():
+            if seqs:
+                stream.delete(name, seqs, progress)
+    progress.step("deleting rows", len(entries) * (len(stores.WAREHOUSE_TABLES) + 1))
     done = []
     for (entry, upto, platform_upto), seqs_of in zip(entries, messages, strict=True):
         counts = stores.message_counts(seqs_of)
-        counts += stores.erase_warehouse(ch, entry.subject, upto)
+        counts += stores.erase_warehouse(ch, entry.subject, upto, progress)
         counts += stores.erase_platform(pg, entry.subject, platform_upto)
+        progress.advance(1)
         seconds = round(time.monotonic() - began, 3)
         ledger.mark_done(pg, entry, counts, seconds)
-        say(f"{entry.subject.kind} erased: {sum(counts.values())} rows and messages")
+        progress.note(f"{entry.subject.kind} erased: {sum(counts.values())} rows and messages")
         done.append((entry, dict(counts), seconds))
     if any(store.startswith("postgres.") for _, counts_of, _ in done for store in counts_of):
         stores.refresh_dashboards(pg)
-    finds = verify_erasures(pg, ch, stream, [entry for entry, _, _ in entries])
+    finds = verify_erasures(pg, ch, stream, [entry for entry, _, _ in entries], progress)
     if not settled:
         # They may still be written: no entry counts as verified.
-        say("a sink held messages all the time")
+        progress.note("a sink held messages all the time")
         for entry, _, _ in entries:
             finds[entry.erasure_id] = finds.get(entry.erasure_id, {}) | {SINK_HOLDS: 1}
             ledger.mark_verified(pg, entry, finds[entry.erasure_id])

@@ -16,6 +16,7 @@ from clickhouse_connect.driver.client import Client
 from config.names import DLQ_STREAM, EVENTS_STREAM
 from pipelines.defs.retention.subject import Subject
 from pipelines.event_stream import EventStream
+from pipelines.progress import SILENT, Progress
 from sql import statement
 
 # For an erasure everything that is there is up to its moment, whatever its time says.
@@ -55,7 +56,9 @@ def count_warehouse(ch: Client, subject: Subject, upto: datetime) -> Counter[str
     return _counted("clickhouse", found)
 
 
-def erase_warehouse(ch: Client, subject: Subject, upto: datetime) -> Counter[str]:
+def erase_warehouse(
+    ch: Client, subject: Subject, upto: datetime, progress: Progress = SILENT
+) -> Counter[str]:
     """Delete them by mutations, which write the parts anew; returns what was there before."""
     counts = count_warehouse(ch, subject, upto)
     parameters = _warehouse(subject, upto)
@@ -76,6 +79,7 @@ def erase_warehouse(ch: Client, subject: Subject, upto: datetime) -> Counter[str
     for table in WAREHOUSE_TABLES:
         if counts.get(f"clickhouse.{table}"):
             ch.command(statement(f"clickhouse/erase_{table}"), parameters=parameters)
+        progress.advance(1)
     return counts
 
 
@@ -92,11 +96,17 @@ def select_letters(ch: Client, subject: Subject, upto: datetime) -> list[str]:
 def find_messages(
     stream: EventStream | None,
     subjects: Sequence[tuple[Subject, datetime]],
+    progress: Progress = SILENT,
 ) -> list[dict[str, list[int]]]:
     """Sequences of each subject's messages by stream; every stream is read once, to its end now."""
     found: list[dict[str, list[int]]] = [{EVENTS_STREAM: [], DLQ_STREAM: []} for _ in subjects]
     if stream is None or not subjects:
         return found
+    progress.step(
+        "looking through the streams",
+        stream.size(EVENTS_STREAM) + stream.size(DLQ_STREAM),
+        "messages",
+    )
     limits = [
         (subject, int(upto.timestamp() * 1000), seqs)
         for (subject, upto), seqs in zip(subjects, found, strict=True)
@@ -106,11 +116,13 @@ def find_messages(
             for subject, upto_ms, seqs in limits:
                 if subject.owns_event(message, upto_ms):
                     seqs[EVENTS_STREAM].append(message.seq)
+        progress.advance(len(messages))
     for messages in stream.scan(DLQ_STREAM):
         for message in messages:
             for subject, upto_ms, seqs in limits:
                 if subject.owns_letter(message, upto_ms):
                     seqs[DLQ_STREAM].append(message.seq)
+        progress.advance(len(messages))
     return found
 
 
