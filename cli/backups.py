@@ -76,10 +76,11 @@ def list_backups(context: typer.Context, as_json: AsJson = False) -> None:
     """The catalogue of backups; without a command it is listed, the newest first."""
     if context.invoked_subcommand is not None:
         return
-    with _servers() as (settings, pg, ch):
-        with catalogue.backups_lock(pg):
-            catalogue.reconcile(pg, open_target(settings, ch), settings.clickhouse_database)
-        known = catalogue.read(pg)[::-1]
+    with (
+        _servers() as (settings, pg, ch),
+        catalogue.opened(pg, open_target(settings, ch), settings.clickhouse_database) as opened,
+    ):
+        known = opened.every[::-1]
     if as_json:
         print(json.dumps({"backups": [_as_object(one) for one in known]}))
         return

@@ -8,9 +8,10 @@ import dagster as dg
 from pydantic import Field
 
 from pipelines.databases import Databases
-from pipelines.defs.backups.backup import prune, take_backup
+from pipelines.defs.backups.backup import take_and_prune, take_backup
 from pipelines.defs.backups.drill import run_drill
 from pipelines.defs.backups.record import Backup, Drill, Figures, Kind
+from pipelines.transient import repeated_if_transient
 
 GROUP = "backups"
 OWNERS = ["team:analytics"]
@@ -71,11 +72,15 @@ def backups(
 ) -> dg.MaterializeResult[None]:
     settings = databases.settings
     with (
+        repeated_if_transient(),
         databases.postgres() as pg,
         databases.clickhouse(timeout_seconds=STATEMENT_SECONDS) as ch,
     ):
-        backup = take_backup(pg, ch, settings, Kind(config.kind.value), databases.now())
-        gone = prune(pg, ch, settings, databases.now()) if config.prune else []
+        kind, now = Kind(config.kind.value), databases.now()
+        if config.prune:
+            backup, gone = take_and_prune(pg, ch, settings, kind, now)
+        else:
+            backup, gone = take_backup(pg, ch, settings, kind, now), []
     if config.kind is BackupKind.incremental and backup.kind is Kind.FULL:
         context.log.warning("there was no backup to be trusted as a base: this one is full")
     seconds = backup.duration_seconds or 0.0
@@ -120,6 +125,7 @@ def restore_drills(
 ) -> dg.MaterializeResult:  # type: ignore[type-arg]  # beside checks Dagster knows the bare type only
     began = time.monotonic()
     with (
+        repeated_if_transient(),
         databases.postgres() as pg,
         databases.clickhouse(timeout_seconds=STATEMENT_SECONDS) as ch,
     ):

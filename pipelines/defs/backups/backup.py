@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 import time
+from collections.abc import Set
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from clickhouse_connect.driver.client import Client
 
 from config import Settings
 from pipelines.defs.backups import catalogue, platform, warehouse
+from pipelines.defs.backups.catalogue import Catalogue
 from pipelines.defs.backups.chains import newest, prunable
 from pipelines.defs.backups.record import Backup, Kind
 from pipelines.defs.backups.target import Target, open_target
@@ -42,30 +44,9 @@ def take_backup(
         BackupsBusyError: another backup, drill or restore is under way.
         Exception: whatever failed; the catalogue then has the backup as failed, with the reason.
     """
-    began = time.monotonic()
     target = open_target(settings, ch)
-    with catalogue.backups_lock(pg):
-        known = catalogue.reconcile(pg, target, settings.clickhouse_database)
-        base = newest(known) if kind is Kind.INCREMENTAL else None
-        taken = target.backup_ids() | {one.backup_id for one in catalogue.read(pg)}
-        backup = _begun(target, base, settings.clickhouse_database, now, taken)
-        catalogue.write(pg, backup)
-        try:
-            done = _fill(pg, ch, settings, target, backup, base, progress)
-            elapsed = time.monotonic() - began
-            done = dataclasses.replace(
-                done,
-                state="complete",
-                finished_at=now + timedelta(seconds=elapsed),
-                duration_seconds=round(elapsed, 3),
-            )
-            target.write_manifest(done)
-        except BaseException as error:
-            said = " ".join(f"{type(error).__name__}: {error}".split())[:ERROR_CHARACTERS]
-            catalogue.write(pg, dataclasses.replace(backup, state="failed", error=said))
-            raise
-        catalogue.write(pg, done)
-    return done
+    with catalogue.opened(pg, target, settings.clickhouse_database) as known:
+        return _take(pg, ch, settings, target, known, kind, now, progress)
 
 
 def prune(
@@ -77,17 +58,64 @@ def prune(
         BackupsBusyError: a backup, drill or restore is under way.
     """
     target = open_target(settings, ch)
-    with catalogue.backups_lock(pg):
-        known = catalogue.reconcile(pg, target, settings.clickhouse_database)
-        gone = prunable(known, now, timedelta(days=settings.backup_keep_days))
-        for backup in [] if dry_run else gone:
-            target.delete(backup.backup_id)
-            catalogue.write(pg, dataclasses.replace(backup, state="pruned"))
+    with catalogue.opened(pg, target, settings.clickhouse_database) as known:
+        return _prune(settings, target, known, now, dry_run)
+
+
+def take_and_prune(
+    pg: psycopg.Connection, ch: Client, settings: Settings, kind: Kind, now: datetime
+) -> tuple[Backup, list[Backup]]:
+    """Both after each other, with one look at the catalogue. Raises what `take_backup` raises."""
+    target = open_target(settings, ch)
+    with catalogue.opened(pg, target, settings.clickhouse_database) as known:
+        backup = _take(pg, ch, settings, target, known, kind, now)
+        return backup, _prune(settings, target, known, now, dry_run=False)
+
+
+def _take(
+    pg: psycopg.Connection,
+    ch: Client,
+    settings: Settings,
+    target: Target,
+    known: Catalogue,
+    kind: Kind,
+    now: datetime,
+    progress: Progress = SILENT,
+) -> Backup:
+    began = time.monotonic()
+    base = newest(known.backups) if kind is Kind.INCREMENTAL else None
+    backup = _begun(target, base, settings.clickhouse_database, now, known.taken)
+    known.write(backup)
+    try:
+        done = _fill(pg, ch, settings, target, backup, base, progress)
+        elapsed = time.monotonic() - began
+        done = dataclasses.replace(
+            done,
+            state="complete",
+            finished_at=now + timedelta(seconds=elapsed),
+            duration_seconds=round(elapsed, 3),
+        )
+        target.write_manifest(done)
+    except BaseException as error:
+        said = " ".join(f"{type(error).__name__}: {error}".split())[:ERROR_CHARACTERS]
+        known.write(dataclasses.replace(backup, state="failed", error=said))
+        raise
+    known.write(done)
+    return done
+
+
+def _prune(
+    settings: Settings, target: Target, known: Catalogue, now: datetime, dry_run: bool
+) -> list[Backup]:
+    gone = prunable(known.backups, now, timedelta(days=settings.backup_keep_days))
+    for backup in [] if dry_run else gone:
+        target.delete(backup.backup_id)
+        known.write(dataclasses.replace(backup, state="pruned"))
     return gone
 
 
 def _begun(
-    target: Target, base: Backup | None, database: str, now: datetime, taken: set[str]
+    target: Target, base: Backup | None, database: str, now: datetime, taken: Set[str]
 ) -> Backup:
     kind = Kind.FULL if base is None else Kind.INCREMENTAL
     stem = f"{now.astimezone(UTC):%Y-%m-%dT%H-%M-%SZ}-{kind}"

@@ -23,7 +23,7 @@ def chain(backups: Iterable[Backup], backup_id: str) -> list[Backup]:
     wanted: str | None = backup_id
     while wanted is not None:
         backup = by_id.get(wanted)
-        if backup is None or not backup.complete or backup in links:
+        if backup is None or not backup.complete or len(links) == len(by_id):
             state = "unknown" if backup is None else backup.state
             needed = f", which {links[-1].backup_id} needs," if links else ""
             raise NoBackupError(f"backup {wanted}{needed} is {state}")
@@ -44,19 +44,24 @@ def newest(
     `trusted` leaves out chains in which a drill found damage: an incremental of a damaged full
     backup is as damaged. `holding` is a table and a partition of it that the backup must have.
     """
-    damaged = _damaged_roots(backups)
-    for backup in sorted(backups, key=_age, reverse=True):
-        if not backup.complete or (at is not None and backup.started_at > at):
-            continue
-        if holding is not None and holding[1] not in backup.warehouse.get(holding[0], {}):
-            continue
-        try:
-            links = chain(backups, backup.backup_id)
-        except NoBackupError:
-            continue
-        if not trusted or links[0].backup_id not in damaged:
-            return backup
-    return None
+    roots = _roots(backups)
+    damaged = {
+        roots.get(one.backup_id)
+        for one in backups
+        if trusted and one.drill is not None and not one.drill.passed
+    }
+    return max(
+        (
+            one
+            for one in backups
+            if (root := roots.get(one.backup_id)) is not None
+            and root not in damaged
+            and (at is None or one.started_at <= at)
+            and (holding is None or holding[1] in one.warehouse.get(holding[0], {}))
+        ),
+        key=_age,
+        default=None,
+    )
 
 
 def prunable(backups: Sequence[Backup], now: datetime, keep: timedelta) -> list[Backup]:
@@ -93,12 +98,19 @@ def _age(backup: Backup) -> tuple[datetime, str]:
     return backup.started_at, backup.backup_id
 
 
-def _damaged_roots(backups: Sequence[Backup]) -> set[str]:
-    roots = set()
-    for backup in backups:
-        if backup.complete and backup.drill is not None and not backup.drill.passed:
-            try:
-                roots.add(chain(backups, backup.backup_id)[0].backup_id)
-            except NoBackupError:
-                continue
+def _roots(backups: Iterable[Backup]) -> dict[str, str | None]:
+    """Of each complete backup the full one that its chain begins with; None where it has a hole.
+    Each base is looked up once.
+    """
+    complete = {backup.backup_id: backup for backup in backups if backup.complete}
+    roots: dict[str, str | None] = {}
+    for backup_id in complete:
+        trail: list[str] = []
+        wanted: str | None = backup_id
+        while wanted in complete and wanted not in roots:
+            trail.append(wanted)
+            roots[wanted] = None  # until its base is known, and for good in a ring
+            wanted = complete[wanted].base_id
+        if trail:
+            roots |= dict.fromkeys(trail, trail[-1] if wanted is None else roots.get(wanted))
     return roots

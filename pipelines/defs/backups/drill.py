@@ -36,14 +36,13 @@ def run_drill(
     """
     target = open_target(settings, ch)
     database, url = settings.clickhouse_database, settings.database_url.get_secret_value()
-    with catalogue.backups_lock(pg):
-        known = catalogue.reconcile(pg, target, database)
+    with catalogue.opened(pg, target, database) as known:
         # Also one that an earlier drill found damaged: as long as it is the newest, it is the one
         # that a disaster would meet.
-        found = newest(known, trusted=False)
+        found = newest(known.backups, trusted=False)
         if backup_id is None and found is None:
             raise NoBackupError(f"there is no complete backup in {target.name}")
-        backup = chain(known, backup_id or (found.backup_id if found else ""))[-1]
+        backup = chain(known.backups, backup_id or (found.backup_id if found else ""))[-1]
         scratch = f"{database}_drill"
         platform_scratch = f"{platform.database_of(url)}_drill"
         progress.begin(3)
@@ -68,6 +67,6 @@ def run_drill(
             reasons=tuple(reasons),
         )
         backup = dataclasses.replace(backup, drill=drill, proven_at=now if drill.passed else None)
-        catalogue.write(pg, backup)
+        known.write(backup)
         target.write_manifest(backup)
     return backup

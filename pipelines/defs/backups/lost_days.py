@@ -35,8 +35,8 @@ def plan_days(
     if backup_id is not None:
         return [make_plan(pg, ch, settings, backup_id=backup_id, days=days)]
     target = open_target(settings, ch)
-    with catalogue.backups_lock(pg):
-        known = catalogue.reconcile(pg, target, settings.clickhouse_database)
+    with catalogue.opened(pg, target, settings.clickhouse_database) as opened:
+        known = opened.backups
     chosen: dict[str, list[date]] = {}
     missing = []
     for day in sorted(set(days)):

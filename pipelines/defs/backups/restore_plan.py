@@ -120,8 +120,8 @@ def make_plan(
         RestoreRefusedError: with the reason and what to do.
     """
     target = open_target(settings, ch)
-    with catalogue.backups_lock(pg):
-        known = catalogue.reconcile(pg, target, settings.clickhouse_database)
+    with catalogue.opened(pg, target, settings.clickhouse_database) as opened:
+        known = opened.backups
     if backup_id is None:
         found = newest(known, at=to)
         if found is None:

@@ -13,6 +13,7 @@ from pipelines.defs.backups.lost_days import plan_days
 from pipelines.defs.backups.restore import restore
 from pipelines.defs.partitions.assets import EVENT_DAYS
 from pipelines.defs.partitions.events_day import read_events_day
+from pipelines.transient import repeated_if_transient
 
 RESTORED_EVENTS = dg.AssetKey("restored_events")
 
@@ -52,7 +53,10 @@ def restored_events(
 ) -> Iterator[dg.MaterializeResult[None]]:
     days = [date.fromisoformat(key) for key in context.partition_keys]
     settings, now = databases.settings, databases.now()
-    with databases.clickhouse(timeout_seconds=STATEMENT_SECONDS) as ch:
+    with (
+        repeated_if_transient(),
+        databases.clickhouse(timeout_seconds=STATEMENT_SECONDS) as ch,
+    ):
         with databases.postgres() as pg:
             plans = plan_days(pg, ch, settings, days, config.backup_id or None)
         for plan in plans:

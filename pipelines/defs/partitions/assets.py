@@ -89,7 +89,7 @@ def events(context: dg.AssetExecutionContext, databases: dg.ResourceParam[Databa
 def metrics_timeseries(
     context: dg.AssetExecutionContext, databases: dg.ResourceParam[Databases]
 ) -> None:
-    with databases.clickhouse() as ch:
+    with repeated_if_transient(), databases.clickhouse() as ch:
         for key in context.partition_keys:
             began = time.monotonic()
             day = rebuild_metrics_day(ch, date.fromisoformat(key))

@@ -1,6 +1,7 @@
 """`retention_plan` shows what is due, `partition_actions` does it, `erasures` is the ledger."""
 
 import time
+import uuid
 from datetime import timedelta
 
 import dagster as dg
@@ -21,6 +22,7 @@ from pipelines.defs.retention.policies import follow_settings
 from pipelines.defs.retention.subject import Subject
 from pipelines.event_stream import EventStreams
 from pipelines.progress import LoggedProgress
+from pipelines.transient import repeated_if_transient
 
 GROUP = "retention"
 OWNERS = ["team:analytics"]
@@ -87,7 +89,12 @@ def retention_plan(
     databases: dg.ResourceParam[Databases],
     event_streams: dg.ResourceParam[EventStreams],
 ) -> dg.MaterializeResult:  # type: ignore[type-arg]  # nothing is handed on
-    with databases.postgres() as pg, databases.clickhouse() as ch, event_streams.open() as stream:
+    with (
+        repeated_if_transient(),
+        databases.postgres() as pg,
+        databases.clickhouse() as ch,
+        event_streams.open() as stream,
+    ):
         changed = follow_settings(pg, databases.settings)
         now = databases.now()
         plan = plan_retention(pg, ch, now, stream, narrow_streams=config.narrow_streams)
@@ -127,7 +134,12 @@ def partition_actions(
 ) -> dg.MaterializeResult:  # type: ignore[type-arg]  # beside checks Dagster knows the bare type only
     began = time.monotonic()
     done: list[PartitionAction] = []
-    with databases.postgres() as pg, databases.clickhouse() as ch, event_streams.open() as stream:
+    with (
+        repeated_if_transient(),
+        databases.postgres() as pg,
+        databases.clickhouse() as ch,
+        event_streams.open() as stream,
+    ):
         follow_settings(pg, databases.settings)
         now = databases.now()
         plan = plan_retention(pg, ch, now, stream, narrow_streams=config.narrow_streams)
@@ -204,7 +216,12 @@ def erasures(
     counts: dict[str, int] = {}
     settled = True
     progress = LoggedProgress(context.log.info)
-    with databases.postgres() as pg, databases.clickhouse() as ch, event_streams.open() as stream:
+    with (
+        repeated_if_transient(),
+        databases.postgres() as pg,
+        databases.clickhouse() as ch,
+        event_streams.open() as stream,
+    ):
         if config.user_id and not config.company_id:
             raise dg.Failure("a user is erased in a company: set company_id as well")
         if config.reapply:
@@ -223,6 +240,8 @@ def erasures(
                     requested_by=config.requested_by,
                     run_id=context.run.run_id,
                     progress=progress,
+                    # The same in each attempt: one run is one entry of the ledger.
+                    erasure_id=str(uuid.uuid5(uuid.UUID(context.run.run_id), "erasure")),
                 )
                 counts, settled = erased.counts, erased.sink_settled
         since = databases.now() - timedelta(days=config.look_back_days)

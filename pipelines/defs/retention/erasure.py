@@ -89,6 +89,7 @@ def erase(
     requested_by: str,
     run_id: str = "by hand",
     progress: Progress = SILENT,
+    erasure_id: str | None = None,
 ) -> Erased:
     """Erase everything that there is of the subject, and look whether anything is left.
 
@@ -96,8 +97,10 @@ def erase(
         stream: None only where there is no NATS at all.
         now: the moment that the ledger keeps; an application of the ledger erases data up to it.
         requested_by: who asked; kept in the ledger.
+        erasure_id: a UUID, of whoever may have to call it again after a failure; one that the
+            ledger has keeps its first moment.
     """
-    entry = Entry(str(uuid.uuid4()), subject, now, requested_by, run_id)
+    entry = Entry(erasure_id or str(uuid.uuid4()), subject, now, requested_by, run_id)
     ledger.write(pg, stream, entry)
     # Not what comes in meanwhile: its message would stay, and its row go.
     upto = max(now, datetime.now(UTC))

@@ -10,7 +10,14 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 from config import Settings
 from pipelines import transient
 from pipelines.databases import Databases
+from pipelines.definitions import defs
 from tests.live.conftest import Backend
+
+ASSETS = {
+    asset.node_def.name: asset
+    for asset in defs.get_repository_def().assets_defs_by_key.values()
+    if asset.is_executable
+}
 
 
 def attempts(step: object) -> tuple[int, bool]:
@@ -101,6 +108,23 @@ def test_a_refused_user_and_a_wrong_statement_of_clickhouse_fail_at_once(
 
     assert attempts(unknown_database) == (1, False)
     assert attempts(wrong) == (1, False)
+
+
+@pytest.mark.parametrize("name", ASSETS)
+def test_each_asset_waits_for_servers_that_are_away(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asset = ASSETS[name]
+    monkeypatch.setenv("DATABASE_URL", "postgresql://teei@127.0.0.1:1/none")
+    monkeypatch.setenv("CLICKHOUSE_PORT", "1")
+    days = asset.partitions_def
+    result = dg.materialize(
+        [asset],
+        partition_key=days.get_first_partition_key() if days else None,
+        raise_on_error=False,
+    )
+    repeats = [one for one in result.all_events if one.event_type_value == "STEP_RESTARTED"]
+    assert (len(repeats), result.success) == (transient.RETRIES, False)
 
 
 def test_too_many_parts_passes_by_itself() -> None:

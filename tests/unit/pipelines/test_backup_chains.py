@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from datetime import UTC, datetime, timedelta
 
@@ -141,6 +142,44 @@ def test_out_of_the_window_stay_the_newest_and_the_one_proven_last_and_what_they
     }
     after = prune(made, made[-1].started_at + keep, keep)
     assert {one.backup_id for one in after if one.complete} == needed
+
+
+@given(made=histories(), hours=st.integers(0, 3000), lost=st.integers(0, 14), trusted=st.booleans())
+def test_the_newest_is_the_last_of_which_the_whole_chain_is_there_and_undamaged(
+    made: list[Backup], hours: int, lost: int, trusted: bool
+) -> None:
+    made = [
+        dataclasses.replace(one, state="pruned") if one.backup_id == f"b{lost}" else one
+        for one in made
+    ]
+    chains = {}
+    for one in made:
+        with contextlib.suppress(NoBackupError):
+            chains[one.backup_id] = chain(made, one.backup_id)
+    damaged = {
+        links[0].backup_id
+        for links in chains.values()
+        if links[-1].drill and links[-1].drill.reasons
+    }
+    at = BEGIN + hours * HOUR
+    fit = [
+        links[-1]
+        for links in chains.values()
+        if links[-1].started_at <= at and not (trusted and links[0].backup_id in damaged)
+    ]
+    assert newest(made, at=at, trusted=trusted) == (fit[-1] if fit else None)
+
+
+def test_backups_that_need_each_other_are_none() -> None:
+    full = make(0, 0, None)
+    first, second = make(1, 1, full), make(2, 2, full)
+    ring = [
+        dataclasses.replace(first, base_id="b2"),
+        dataclasses.replace(second, base_id="b1"),
+    ]
+    assert newest([full, *ring]) == full
+    with pytest.raises(NoBackupError):
+        chain(ring, "b1")
 
 
 def test_the_newest_that_holds_a_partition_may_be_an_older_one() -> None:
