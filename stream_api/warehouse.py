@@ -57,9 +57,25 @@ REFUSED_ROW_CODES = frozenset(
     }
 )
 
+# The query met one of its limits. It is a bound, no outage; the same codes of an insert are one.
+LIMIT_CODES = frozenset(
+    {
+        158,  # TOO_MANY_ROWS
+        159,  # TIMEOUT_EXCEEDED
+        160,  # TOO_SLOW
+        241,  # MEMORY_LIMIT_EXCEEDED
+        307,  # TOO_MANY_BYTES
+        396,  # TOO_MANY_ROWS_OR_BYTES
+    }
+)
+
 
 class WarehouseAwayError(RuntimeError):
     """ClickHouse could not be reached or could not serve; the same call may succeed later."""
+
+
+class QueryLimitError(WarehouseAwayError):
+    """The query needed more time, memory or rows than it may have."""
 
 
 class RowsRefusedError(RuntimeError):
@@ -88,6 +104,7 @@ class Warehouse:
         Cancelled, it stops the query on the server too.
 
         Raises:
+            QueryLimitError: it met a limit of READ_SETTINGS or `settings`.
             WarehouseAwayError: no answer, or the engine's error with its code.
         """
         client = await self._open()
@@ -102,6 +119,8 @@ class Warehouse:
             self._kill(client, query_id)
             raise
         except (ClickHouseError, OSError, TimeoutError) as error:
+            if getattr(error, "code", None) in LIMIT_CODES:
+                raise QueryLimitError(_first_line(error)) from error
             raise WarehouseAwayError(_first_line(error)) from error
         return result.result_rows
 
