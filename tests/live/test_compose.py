@@ -21,6 +21,7 @@ from embedded.nats import NatsServer
 from embedded.part import Part
 from embedded.ports import free_port
 from embedded.probes import answers_ok
+from sql.migrations import split_statements
 from tests.compose import checks
 from tests.live.conftest import Backend, own_settings, temporary_folder
 from tests.live.sidecar import SidecarProcess, environment
@@ -108,6 +109,18 @@ def test_migrations_sidecar_and_healthcheck_do_what_the_file_says(
     finally:
         assert sidecar.stop() == 0
     assert run(healthy, settings).returncode != 0
+
+
+def test_the_engine_reads_the_row_policies_as_they_are_written(backend: Backend) -> None:
+    """It has no users to make them for; on a real server `bin/test-compose` tries them."""
+    text = (REPOSITORY / "deploy" / "clickhouse" / "row_policies.sql").read_text()
+    with contextlib.closing(backend.clickhouse_client()) as ch:
+        kinds = [
+            str(ch.command(f"EXPLAIN AST {one}")).partition("Query")[0].strip()
+            for one in split_statements(text)
+        ]
+    policy = "CREATE ROW POLICY or ALTER ROW POLICY query"
+    assert kinds == ["CreateRole", policy, policy, *["Grant"] * 7]
 
 
 def test_without_docker_it_is_one_line(tmp_path: Path) -> None:
