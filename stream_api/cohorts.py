@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from stream_api.errors import Refusal
 from stream_api.periods import Span
-from stream_api.warehouse import Warehouse, WarehouseAwayError
+from stream_api.warehouse import QueryLimitError, Warehouse, WarehouseAwayError
 
 # A change of less than this is noise on a dashboard: contracts of the cohort API.
 STABLE_PERCENT = 5.0
@@ -17,6 +17,8 @@ EARLIEST = date(1970, 1, 1)
 LATEST = date(2149, 6, 6)  # the last day of ClickHouse's Date
 # Below the reads of the sidecar's other parts: nobody waits longer for a figure.
 SETTINGS: dict[str, Any] = {"max_execution_time": 10, "max_memory_usage": 500_000_000}
+# It has just cost ten seconds or 500 MB: not at once again.
+LIMIT_RETRY_SECONDS = 30
 
 
 class Period(NamedTuple):
@@ -46,7 +48,7 @@ class Group(NamedTuple):
 class CohortFigures:
     """Reads for one company at a time; the company is a bound predicate of every statement.
 
-    Every method raises Refusal 503 when ClickHouse does not answer.
+    Every method raises Refusal 503 when ClickHouse does not answer, or not within its limits.
     """
 
     def __init__(self, warehouse: Warehouse) -> None:
@@ -172,6 +174,13 @@ class CohortFigures:
     async def _rows(self, name: str, **parameters: Any) -> Sequence[Sequence[Any]]:
         try:
             return await self._warehouse.rows(name, parameters, **SETTINGS)
+        except QueryLimitError as error:
+            raise Refusal(
+                503,
+                f"the question needs more of ClickHouse than one may have: {error}; ask for fewer "
+                "cohorts, or a shorter time; under load it may pass later",
+                LIMIT_RETRY_SECONDS,
+            ) from None
         except WarehouseAwayError as error:
             raise Refusal(503, f"ClickHouse does not answer: {error}", 5) from None
 

@@ -58,6 +58,18 @@ REFUSED_ROW_CODES = frozenset(
     }
 )
 
+# The query met one of its limits. It is a bound, no outage; the same codes of an insert are one.
+LIMIT_CODES = frozenset(
+    {
+        158,  # TOO_MANY_ROWS
+        159,  # TIMEOUT_EXCEEDED
+        160,  # TOO_SLOW
+        241,  # MEMORY_LIMIT_EXCEEDED
+        307,  # TOO_MANY_BYTES
+        396,  # TOO_MANY_ROWS_OR_BYTES
+    }
+)
+
 
 class Outage(StrEnum):
     """Why the sink has to wait; a closed list, for metrics and alerts."""
@@ -93,6 +105,10 @@ class WarehouseAwayError(RuntimeError):
         return OUTAGES.get(getattr(self.__cause__, "code", None), Outage.OTHER)
 
 
+class QueryLimitError(WarehouseAwayError):
+    """The query needed more time, memory or rows than it may have."""
+
+
 class RowsRefusedError(RuntimeError):
     """ClickHouse refused the rows themselves; `code` is the engine's."""
 
@@ -119,6 +135,7 @@ class Warehouse:
         Cancelled, it stops the query on the server too.
 
         Raises:
+            QueryLimitError: it met a limit of READ_SETTINGS or `settings`.
             WarehouseAwayError: no answer, or the engine's error with its code.
         """
         client = await self._open()
@@ -133,6 +150,8 @@ class Warehouse:
             self._kill(client, query_id)
             raise
         except (ClickHouseError, OSError, TimeoutError) as error:
+            if getattr(error, "code", None) in LIMIT_CODES:
+                raise QueryLimitError(_first_line(error)) from error
             raise WarehouseAwayError(_first_line(error)) from error
         return result.result_rows
 

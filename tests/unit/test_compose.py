@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from config.settings import variable_names
+from sql.migrations import split_statements
 
 REPOSITORY = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text())
@@ -64,8 +65,8 @@ def test_every_port_is_published_on_loopback_only() -> None:
 def test_every_service_has_a_fixed_image_a_healthcheck_and_its_files(name: str) -> None:
     service = SERVICES[name]
     assert re.search(r":(v?\d|local$)", service["image"]), service["image"]
-    # The migrations end by themselves.
-    assert (name == "migrate") != ("healthcheck" in service)
+    # These end by themselves.
+    assert (name in {"migrate", "row-policies"}) != ("healthcheck" in service)
     for volume in service.get("volumes", []):
         source = volume.split(":")[0]
         if source.startswith("."):
@@ -114,3 +115,17 @@ def test_the_image_runs_as_somebody_and_without_what_only_tests_need() -> None:
     ignored = (REPOSITORY / ".dockerignore").read_text().split()
     assert {".git", ".env", ".venv", ".data", "tests"} <= set(ignored)
     assert re.findall(r"--extra (\w+)", "\n".join(lines)) == ["redis"]
+
+
+def test_every_table_that_a_companys_reader_may_read_has_both_policies() -> None:
+    text = (REPOSITORY / "deploy" / "clickhouse" / "row_policies.sql").read_text()
+    statements = split_statements(re.sub(r"^--.*$", "", text, flags=re.MULTILINE))
+    named = [(one.split()[0], set(re.findall(r"teei_analytics\.(\w+)", one))) for one in statements]
+    granted = set().union(*(tables for verb, tables in named if verb == "GRANT"))
+    policies = [tables for verb, tables in named if verb == "CREATE" and tables]
+    # A view has its tables' policies.
+    assert [{one for one in granted if not one.endswith("_mv")}] * 2 == policies
+    # Nobody else ever finds a table empty, and the role never one without its policy.
+    verbs = [verb for verb, _ in named]
+    assert verbs == sorted(verbs)
+    assert text.index("every_company") < text.index("own_company")

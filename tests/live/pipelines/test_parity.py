@@ -3,6 +3,7 @@
 import contextlib
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from uuid import UUID
 
 import psycopg
@@ -206,6 +207,32 @@ def test_more_differences_than_a_chunk_holds(
     assert repaired.tables["user_cohorts"].missing == 12
     assert repaired.tables["cohorts"].missing == 4
     assert warehouse_state(ch) == platform_state(pg)
+
+
+def test_a_cohort_under_another_company_is_not_read_with_its_own(
+    population: dict[str, tuple[list[UUID], list[UUID]]],
+    ch: Client,
+    pipeline_pg: psycopg.Connection,
+    pipeline_ch: Client,
+) -> None:
+    """A chunk names its companies and its cohorts apart, and must not take their other pairs."""
+    acme, other = (str(population[company][0][0]) for company in ("acme", "other"))
+    for company in ("acme", "other"):
+        ch.command(
+            "INSERT INTO user_cohorts VALUES ('by hand', {cohort:String}, {company:String}, now())",
+            parameters={"cohort": acme, "company": company},
+        )
+    ch.command("DELETE FROM user_cohorts WHERE cohort_id = {c:String}", parameters={"c": other})
+    hashed = hash_groups(pipeline_pg, pipeline_ch, comparison.MEMBERS)
+    chunk = {group: hashed.differing[group] for group in (("acme", acme), ("other", other))}
+    assert len(hashed.differing) == 3
+    [found] = comparison.read_differences(
+        pipeline_pg, pipeline_ch, comparison.MEMBERS, replace(hashed, differing=chunk)
+    )
+    assert [one.text() for one in found if one.wanted is None] == [
+        f"acme: user by hand in cohort {acme} is extra"
+    ]
+    assert len(found) == 4
 
 
 # Postgres holds neither NUL nor half of a surrogate pair.
