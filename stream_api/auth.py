@@ -8,8 +8,10 @@ everybody is anonymous.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,7 +68,8 @@ class Authenticator:
     def __init__(self, settings: Settings, pause_seconds: float = JWKS_PAUSE_SECONDS) -> None:
         self._settings = settings
         self._pause_seconds = pause_seconds
-        self._keys: dict[str, jwt.PyJWK] = {}
+        # By key id and algorithm.
+        self._keys: dict[tuple[str, str], jwt.PyJWK] = {}
         self._keys_at = float("-inf")
         self._unknown_at = float("-inf")
         self._failed_at = float("-inf")
@@ -97,8 +100,8 @@ class Authenticator:
             if algorithm == "HS256" and settings.jwt_secret:
                 key, algorithms = settings.jwt_secret.get_secret_value(), ["HS256"]
             elif algorithm in JWKS_ALGORITHMS and settings.jwt_jwks_url:
-                key = await self._key(str(jwt.get_unverified_header(token).get("kid") or ""))
-                algorithms = JWKS_ALGORITHMS
+                key_id = str(jwt.get_unverified_header(token).get("kid") or "")
+                key, algorithms = await self._key(key_id, algorithm), [algorithm]
             else:
                 raise Refusal(401, f"tokens signed with {algorithm} are not accepted here")
             claims: dict[str, Any] = jwt.decode(
@@ -116,26 +119,30 @@ class Authenticator:
             raise Refusal(401, f"the token is not valid: {error}") from None
         return claims
 
-    async def _key(self, key_id: str) -> jwt.PyJWK:
-        if not self._is_fresh() or key_id not in self._keys:
+    async def _key(self, key_id: str, algorithm: str) -> jwt.PyJWK:
+        wanted = key_id, algorithm
+        if not self._is_fresh() or wanted not in self._keys:
             # Whoever waits here finds what the one before has fetched.
             async with self._fetching:
-                await self._fetch_if_needed(key_id)
-        key = self._keys.get(key_id)
+                await self._fetch_if_needed(wanted)
+        key = self._keys.get(wanted)
         if key is None:
-            raise Refusal(401, f"no key {key_id!r} in the key set; the token can't be verified")
+            raise Refusal(
+                401,
+                f"no key {key_id!r} for {algorithm} in the key set; the token can't be verified",
+            )
         return key
 
     def _is_fresh(self) -> bool:
         return time.monotonic() - self._keys_at <= JWKS_AGE_SECONDS
 
-    async def _fetch_if_needed(self, key_id: str) -> None:
+    async def _fetch_if_needed(self, wanted: tuple[str, str]) -> None:
         now = time.monotonic()
         if not self._is_fresh():
             if now - self._failed_at < JWKS_RETRY_SECONDS:
                 raise Refusal(503, "the key set can't be read, so no token can be verified", 5)
             await self._fetch_keys()
-        elif key_id not in self._keys and now - self._unknown_at > self._pause_seconds:
+        elif wanted not in self._keys and now - self._unknown_at > self._pause_seconds:
             self._unknown_at = now
             await self._fetch_keys()
 
@@ -144,14 +151,33 @@ class Authenticator:
             async with httpx.AsyncClient(timeout=JWKS_TIMEOUT_SECONDS) as client:
                 answer = await client.get(self._settings.jwt_jwks_url or "")
                 answer.raise_for_status()
-                keys = jwt.PyJWKSet.from_dict(answer.json()).keys
-        except (httpx.HTTPError, ValueError, AttributeError, jwt.PyJWTError) as error:
+                keys = dict(_signing_keys(answer.json()["keys"]))
+            if not keys:
+                raise ValueError("it has no key that a token could be signed with")
+        except (httpx.HTTPError, ValueError, TypeError, KeyError) as error:
             self._failed_at = time.monotonic()
             raise Refusal(
                 503, f"the key set can't be read, so no token can be verified: {error}", 5
             ) from None
-        self._keys = {str(key.key_id or ""): key for key in keys}
+        self._keys = keys
         self._keys_at = time.monotonic()
+
+
+def _signing_keys(members: list[Any]) -> Iterator[tuple[tuple[str, str], jwt.PyJWK]]:
+    """The keys of a set by id and algorithm; one that names no algorithm serves each of its type.
+
+    What can't be used is left out, as RFC 7517 asks, section 5.
+    """
+    for member in members:
+        if not isinstance(member, dict) or member.get("use", "sig") != "sig":
+            continue
+        for algorithm in JWKS_ALGORITHMS:
+            if member.get("alg", algorithm) == algorithm:
+                with contextlib.suppress(jwt.PyJWTError):
+                    yield (
+                        (str(member.get("kid") or ""), algorithm),
+                        jwt.PyJWK(member, algorithm),
+                    )
 
 
 def principal_of(claims: dict[str, Any]) -> Principal:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 import subprocess
 import sys
-import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 from clickhouse_connect.driver.client import Client
+from pydantic import SecretStr
 
 from config import Settings
+from embedded.child import wait_until
 from sql import SQL_FOLDER
 from sql.migrations import (
     ClickHouseMigrations,
@@ -22,6 +24,7 @@ from sql.migrations import (
     PostgresMigrations,
     read_migrations,
 )
+from tests.live.sidecar import environment
 
 EMPTY = "test_migrations_empty"
 PLATFORM = SQL_FOLDER / "postgres" / "migrations"
@@ -115,36 +118,42 @@ def test_a_clickhouse_migration_that_was_cut_runs_again(
 def test_two_processes_at_once_apply_each_one_once(
     empty_platform: psycopg.Connection, empty_warehouse: Client, settings: Settings
 ) -> None:
-    code = textwrap.dedent(
-        """
-        import sys
-        import clickhouse_connect, psycopg
-        from sql.migrations import ClickHouseMigrations, PostgresMigrations
-        url, port, database = sys.argv[1:]
-        with psycopg.connect(url, autocommit=True) as connection:
-            client = clickhouse_connect.get_client(
-                host="127.0.0.1", port=int(port), username="teei", autogenerate_session_id=False
-            )
-            platform = PostgresMigrations(connection)
-            with platform.lock():
-                applied = platform.apply(), ClickHouseMigrations(client, database).apply()
-        print(*(len(one) for one in applied))
-        """
-    )
     info = empty_platform.info
-    url = f"postgresql://{info.user}@{info.host}:{info.port}/{EMPTY}"
-    command = [sys.executable, "-c", code, url, str(settings.clickhouse_port), EMPTY]
+    variables = environment(
+        settings.model_copy(
+            update={
+                "database_url": SecretStr(
+                    f"postgresql://{info.user}@{info.host}:{info.port}/{EMPTY}"
+                ),
+                "clickhouse_database": EMPTY,
+            }
+        )
+    )
+    command = [sys.executable, "-m", "cli", "migrate", "--json"]
     with contextlib.ExitStack() as stack:
-        both = [
-            stack.enter_context(
-                subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-            )
-            for _ in range(2)
-        ]
+        # Both have come as far as the lock before either may begin.
+        with PostgresMigrations(empty_platform).lock():
+            both = [
+                stack.enter_context(
+                    subprocess.Popen(
+                        command,
+                        cwd=SQL_FOLDER.parent,
+                        env=variables,
+                        stdout=subprocess.PIPE,
+                        stderr=subprocess.PIPE,
+                        text=True,
+                    )
+                )
+                for _ in range(2)
+            ]
+            waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+            assert wait_until(lambda: empty_platform.execute(waiting).fetchone() == (2,), 60)
         ends = [process.communicate(timeout=60) for process in both]
     assert [process.returncode for process in both] == [0, 0], ends
-    everything = f"{len(read_migrations(PLATFORM))} {len(read_migrations(WAREHOUSE))}"
-    assert sorted(out.strip() for out, _ in ends) == ["0 0", everything]
+    nothing, everything = sorted((json.loads(out) for out, _ in ends), key=lambda x: len(str(x)))
+    assert nothing == {"dryRun": False, "postgres": [], "clickhouse": []}
+    assert everything["postgres"] == [one.name for one in read_migrations(PLATFORM)]
+    assert everything["clickhouse"] == [one.name for one in read_migrations(WAREHOUSE)]
 
 
 def edit(path: Path) -> None:

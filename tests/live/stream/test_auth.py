@@ -13,8 +13,9 @@ from typing import Any
 import httpx
 import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
-from jwt.algorithms import RSAAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 from starlette.requests import Request
 
 from config.settings import Settings
@@ -155,6 +156,8 @@ class KeyServer:
 
     def __init__(self) -> None:
         self.keys: dict[str, rsa.RSAPrivateKey] = {}
+        # Members as they are, beside those of `keys`.
+        self.more: list[dict[str, Any]] = []
         self.asked = 0
         owner = self
 
@@ -167,6 +170,7 @@ class KeyServer:
                             {**RSAAlgorithm.to_jwk(key.public_key(), as_dict=True), "kid": kid}
                             for kid, key in owner.keys.items()
                         ]
+                        + owner.more
                     }
                 ).encode()
                 self.send_response(200)
@@ -259,6 +263,67 @@ async def test_rotated_key_is_accepted_and_an_unknown_one_is_asked_for_once(
         keys.server.server_close()
     # What is known is good without the server; what is not stays refused.
     assert [await status(third, "third"), await status(first, "first")] == [200, 503]
+
+
+async def test_algorithms_of_keys_that_name_one_and_of_keys_that_do_not(
+    settings: Settings,
+) -> None:
+    rsa_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    p256, p384 = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP384R1())
+    ed25519 = Ed25519PrivateKey.generate()
+    keys = KeyServer()
+    rsa_jwk = RSAAlgorithm.to_jwk(rsa_key.public_key(), as_dict=True)
+    p256_jwk = ECAlgorithm.to_jwk(p256.public_key(), as_dict=True)
+    keys.more = [
+        {**rsa_jwk, "kid": "rsa"},
+        {**rsa_jwk, "kid": "rsa-pss", "alg": "PS256"},
+        {**rsa_jwk, "kid": "rsa-enc", "use": "enc"},
+        {**rsa_jwk, "kid": "rsa-oaep", "alg": "RSA-OAEP"},
+        {**p256_jwk, "kid": "p256", "alg": "ES256"},
+        {**ECAlgorithm.to_jwk(p384.public_key(), as_dict=True), "kid": "p384"},
+        {**OKPAlgorithm.to_jwk(ed25519.public_key(), as_dict=True), "kid": "ed", "alg": "EdDSA"},
+        {"kty": "oct", "k": "c2VjcmV0", "kid": "oct"},
+        {"kty": "unheard of", "kid": "new"},
+    ]
+    authenticator = Authenticator(settings.model_copy(update={"jwt_jwks_url": keys.url}))
+
+    async def refused(key: Any, algorithm: str, kid: str) -> str:
+        bearer = f"Bearer {token(key, algorithm, kid)}".encode()
+        request = Request({"type": "http", "headers": [(b"authorization", bearer)]})
+        try:
+            await authenticator.principal(request)
+        except Refusal as refusal:
+            return f"{refusal.status_code} {refusal.detail}"
+        return ""
+
+    accepted: list[tuple[Any, str, str]] = [
+        *((rsa_key, algorithm, "rsa") for algorithm in ("RS256", "RS512", "PS256", "PS384")),
+        (rsa_key, "PS256", "rsa-pss"),
+        (p256, "ES256", "p256"),
+        (p384, "ES384", "p384"),
+    ]
+    unusable: list[tuple[Any, str, str, str]] = [
+        # The key says what it is for.
+        (rsa_key, "RS256", "rsa-pss", "no key 'rsa-pss' for RS256"),
+        (rsa_key, "RS256", "rsa-enc", "no key 'rsa-enc' for RS256"),
+        (rsa_key, "RS256", "rsa-oaep", "no key 'rsa-oaep' for RS256"),
+        # A key of one type under the name of another.
+        (p256, "ES256", "rsa", "no key 'rsa' for ES256"),
+        (p256, "ES256", "p384", "curve"),
+        (ed25519, "EdDSA", "ed", "signed with EdDSA are not accepted"),
+        (SECRET, "HS256", "oct", "signed with HS256 are not accepted"),
+        (None, "none", "rsa", "signed with none are not accepted"),
+    ]
+    try:
+        for case in accepted:
+            assert await refused(*case) == "", case
+        for *case, words in unusable:
+            answer = await refused(*case)
+            assert answer.startswith("401 "), case
+            assert words in answer, case
+    finally:
+        keys.server.shutdown()
+        keys.server.server_close()
 
 
 def test_key_set_that_cannot_be_read_fails_closed(settings: Settings) -> None:

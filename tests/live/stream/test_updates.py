@@ -12,6 +12,7 @@ from config.names import EVENTS_STREAM
 from config.settings import Settings
 from embedded.child import start_together
 from events.event_id import EventId
+from tests.live.api import samples
 from tests.live.conftest import NatsProcess
 from tests.live.producer import Producer
 from tests.live.sidecar import SidecarProcess, open_stream
@@ -122,6 +123,33 @@ async def test_replay_reaches_behind_memory_into_the_stream(
     finally:
         process.stop()
     assert [json.loads(e.data)["n"] for e in events] == list(range(1, 6001))
+
+
+async def test_pacing_is_visible_in_the_metrics(settings: Settings, producer: Producer) -> None:
+    process = SidecarProcess(settings, CLICKHOUSE_ENABLED="false", STREAM_PACE_MS="500")
+    process.start()
+
+    def flushes() -> tuple[int, int]:
+        names = ("analytics_stream_events_total", "analytics_stream_flushes_total")
+        events, written = (samples(process.url, name).get("", 0) for name in names)
+        return int(events), int(written)
+
+    try:
+        async with open_stream(process.url) as stream:
+            await stream.until_connected()
+            # Each alone is a write, and waits for nobody.
+            for n in range(3):
+                await producer.numbers(n, n + 1)
+                await stream.next()
+            assert await asyncio.to_thread(flushes) == (3, 3)
+            await producer.numbers(3, 503)
+            events = await stream.take(500)
+    finally:
+        seen, written = flushes()
+        process.stop()
+    assert [json.loads(e.data)["n"] for e in events] == list(range(3, 503))
+    assert seen == 503
+    assert 4 <= written <= 10
 
 
 @pytest.mark.parametrize(

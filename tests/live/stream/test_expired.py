@@ -1,0 +1,87 @@
+"""Resume points that have left the stream: from ClickHouse as long as it has them, else a reset."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+from clickhouse_connect.driver.client import Client
+
+from config.names import EVENTS_STREAM, SINK_CONSUMER
+from stream_api.connection import ResetReason
+from tests.live.api import samples
+from tests.live.producer import Producer
+from tests.live.sidecar import SidecarProcess, open_stream
+from tests.live.waiting import until
+
+COMPANY = "c"
+
+
+async def resume(url: str, last_id: str) -> tuple[list[int], tuple[str, str | None] | None]:
+    """Numbers of the replayed events, and the reset's reason and `oldestAvailable` if one came."""
+    async with open_stream(url, COMPANY, last_id=last_id) as stream:
+        before, _ = await stream.until_connected()
+    said = [json.loads(one.data) for one in before]
+    if before and before[0].event == "reset":
+        assert len(before) == 1
+        return [], (said[0]["reason"], said[0]["oldestAvailable"])
+    return [one["n"] for one in said], None
+
+
+async def until_stored(producer: Producer, seq: int) -> None:
+    """Wait until the sink has acknowledged everything up to a sequence."""
+    async with asyncio.timeout(30):
+        while True:
+            info = await producer.nats.jetstream().consumer_info(EVENTS_STREAM, SINK_CONSUMER)
+            if info.ack_floor is not None and info.ack_floor.stream_seq >= seq:
+                return
+            await asyncio.sleep(0.05)
+
+
+async def test_ids_older_than_the_stream(
+    sidecar: SidecarProcess, producer: Producer, ch: Client
+) -> None:
+    async with open_stream(sidecar.url, COMPANY) as stream:
+        await stream.until_connected()
+        await producer.numbers(0, 1, COMPANY)
+        first = (await stream.next()).id
+        async with open_stream(sidecar.url, COMPANY) as second:
+            await second.until_connected()
+            position = second.last_id
+        await producer.numbers(1, 3, COMPANY)
+        await stream.take(2)
+    await until_stored(producer, 3)
+    # Neither the stream nor the memory of an instance has them any more.
+    await asyncio.to_thread(sidecar.stop)
+    await producer.nats.jetstream().purge_stream(EVENTS_STREAM)
+    await asyncio.to_thread(sidecar.start)
+
+    assert await resume(sidecar.url, first) == ([1, 2], None)
+    assert await resume(sidecar.url, position) == ([1, 2], None)
+    replayed = await asyncio.to_thread(
+        samples, sidecar.url, "analytics_stream_replayed_events_total"
+    )
+    assert replayed == {"clickhouse": 4}
+
+    ch.command("RENAME TABLE events TO away")
+    unavailable = ResetReason.HISTORY_UNAVAILABLE.value
+    assert await resume(sidecar.url, first) == ([], (unavailable, None))
+    ch.command("RENAME TABLE away TO events")
+    assert await resume(sidecar.url, first) == ([1, 2], None)
+
+    # What nobody has: gone from ClickHouse too, by its retention say.
+    ch.command("TRUNCATE TABLE events")
+    expired = ResetReason.EXPIRED.value
+    assert await resume(sidecar.url, first) == ([], (expired, None))
+    assert await resume(sidecar.url, position) == ([], (expired, None))
+    await producer.numbers(3, 5, COMPANY)
+    await until(
+        lambda: ch.query("SELECT event_id FROM events ORDER BY stream_seq").result_columns,
+        lambda columns: bool(columns) and len(columns[0]) == 2,
+    )
+    oldest = str(ch.query("SELECT event_id FROM events ORDER BY stream_seq").first_item["event_id"])
+    assert await resume(sidecar.url, first) == ([], (expired, oldest))
+    # The named one is honoured.
+    assert await resume(sidecar.url, oldest) == ([4], None)
+    resets = await asyncio.to_thread(samples, sidecar.url, "analytics_stream_resets_total")
+    assert resets == {expired: 3, unavailable: 1}
