@@ -191,6 +191,7 @@ async def test_every_block_of_the_tutorial_runs(
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=find_browser(), args=[*FLAGS])
         for number, (words, text, address) in enumerate(planned):
+            import time; print(time.strftime("%T"), words, address, text[:70], flush=True)
             if address:
                 pages.append(await browser.new_page())
                 await pages[-1].goto(address)
