@@ -32,3 +32,11 @@ def links(path: Path) -> list[tuple[Path, str]]:
             name, _, anchor = target.partition("#")
             found.append(((path.parent / name).resolve() if name else path, anchor))
     return found
+
+
+def blocks(path: Path, kind: str) -> list[str]:
+    """Fenced blocks whose first word is `kind`, in their order, without the indent of a list."""
+    found = re.findall(
+        rf"^( *)```{kind}\b[^\n]*\n(.*?)^ *```$", path.read_text(encoding="utf-8"), re.M | re.S
+    )
+    return [re.sub(rf"^{indent}", "", text, flags=re.MULTILINE) for indent, text in found]

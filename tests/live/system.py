@@ -75,6 +75,15 @@ class Up:
         return psycopg.connect(f"postgresql://teei@127.0.0.1:{port}/teei_platform")
 
 
+# What a person finds at the default addresses.
+DEFAULT_PORTS = {3007: "PORT_ANALYTICS", 3000: "DAGSTER_PORT", 8123: "CLICKHOUSE_PORT"}
+
+
+def at_ports(text: str, ports: dict[int, int]) -> str:
+    """A text of the documentation with other ports in place of those that it names."""
+    return re.sub(r"127\.0\.0\.1([: ])(\d+)", lambda m: f"127.0.0.1{m[1]}{ports[int(m[2])]}", text)
+
+
 MARKS = {
     "postgres": "bin/postgres",
     "nats": "nats-server",

@@ -34,13 +34,11 @@ from config.addresses import with_embedded_ports
 from config.settings import variable_names
 from embedded.child import wait_until
 from pipelines.postgres_programs import connection_variables, find_program
-from tests.live.system import REPOSITORY, Up, free_ports, make_up
+from tests.live.system import DEFAULT_PORTS, REPOSITORY, Up, at_ports, free_ports, make_up
 
 pytestmark = pytest.mark.timeout(300)
 
 RUNBOOK = REPOSITORY / "docs" / "runbook"
-# What a person would find at the default addresses.
-PORTS = {3007: "PORT_ANALYTICS", 3000: "DAGSTER_PORT", 8123: "CLICKHOUSE_PORT"}
 HEALTHY_SECONDS = 60
 
 
@@ -138,10 +136,9 @@ def test_every_check_of_the_runbook_runs(
     failures = []
     commands = check_commands()
     assert len(commands) > 50
+    ports = {default: up.ports[name] for default, name in DEFAULT_PORTS.items()}
     for command in commands:
-        here = re.sub(
-            r"127\.0\.0\.1:(\d+)", lambda m: f"127.0.0.1:{up.ports[PORTS[int(m[1])]]}", command
-        )
+        here = at_ports(command, ports)
         words = shlex.split(here)
         if words[0] == "analytics" and words[1] != "psql":
             code, said = run_analytics(words[1:], capsys)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 
-from tests.markdown import anchors, links
+from cli.__main__ import app
+from tests.markdown import anchors, blocks, links
 
 REPOSITORY = Path(__file__).parents[2]
 DOCS = REPOSITORY / "docs"
@@ -20,6 +25,9 @@ PAGES = sorted(
     )
     if "node_modules" not in path.parts
 )
+ANALYTICS = get_command(app)
+# Up to what the shell takes for itself: a pipe, a comment, the end of $(…).
+COMMAND = re.compile(r"(?<![\w/-])(?:\.venv/bin/)?analytics ((?:'[^']*'|\"[^\"]*\"|[^|#)\n'\"])+)")
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -50,3 +58,25 @@ def test_every_page_can_be_found_from_the_readme() -> None:
         path.relative_to(REPOSITORY).as_posix() for path in reached
     }
     assert not lost
+
+
+def typed() -> list[str]:
+    """What follows `analytics` in each block of commands, once; texts from `<<` are left out."""
+    found: dict[str, None] = {}
+    for page in PAGES:
+        for block in blocks(REPOSITORY / page, "bash"):
+            text = re.sub(r"<<'?(\w+)'?(.*)\n(?:.*\n)*?\1\n", r"\2\n", block)
+            found.update(dict.fromkeys(COMMAND.findall(re.sub(r"compose exec \S+", "", text))))
+    return list(found)
+
+
+@pytest.mark.parametrize("line", typed())
+def test_a_command_of_the_docs_can_be_typed(line: str) -> None:
+    """Names, options and the shape of their values; nothing is run."""
+    command: Any = ANALYTICS
+    words = shlex.split(line)
+    while words and hasattr(command, "commands"):
+        command = command.commands[words.pop(0)]
+    assert words or not hasattr(command, "commands") or command.invoke_without_command
+    if words or not hasattr(command, "commands"):
+        command.make_context("analytics", words)
