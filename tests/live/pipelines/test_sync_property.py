@@ -1,5 +1,7 @@
 """Random concurrent transactions against random moments of evaluation and sync end in equality.
 
+Nor is anything of what is under way ever taken for drift, and what is drift is repaired amid it.
+
 Three connections hold transactions open, commit them late or roll them back. Ids come from a small
 fixed set, so that rows are deleted and made again under the same key, also in another company.
 """
@@ -22,7 +24,9 @@ from psycopg.types.json import Jsonb
 from cohort_filters import FilterError, parse_filters
 from pipelines.databases import Databases
 from pipelines.defs.cohorts import membership
+from pipelines.defs.cohorts.change_log import read_checkpoint
 from pipelines.defs.cohorts.membership import evaluate_memberships
+from pipelines.defs.cohorts.parity import compare_rows, repair_rows
 from pipelines.defs.cohorts.sync import sync_cohorts
 from tests.live.pipelines.population import platform_state, warehouse_state
 
@@ -79,6 +83,16 @@ WEIGHTS = [6, 2, 2, 3, 1, 3, 1, 1]
 operations = st.sampled_from(
     [one for one, weight in zip(OPERATIONS, WEIGHTS, strict=True) for _ in range(weight)]
 ).flatmap(lambda one: st.tuples(st.just(one[0]), one[1]))
+# What somebody's hand does to the warehouse.
+DAMAGES = [
+    "DELETE FROM user_cohorts WHERE cityHash64(user_id, cohort_id) % 2 = 0",
+    "INSERT INTO user_cohorts SELECT user_id, cohort_id, company_id, joined_at + 1"
+    " FROM user_cohorts FINAL",
+    "INSERT INTO user_cohorts SELECT 'nobody', cohort_id, company_id, now() FROM cohorts FINAL",
+    "INSERT INTO cohorts SELECT cohort_id, company_id, 'other', '', '', created_at, updated_at"
+    " FROM cohorts FINAL",
+    "DELETE FROM cohorts WHERE 1",
+]
 connections = st.integers(0, CONNECTIONS - 1)
 # Half of the transactions stay open after a statement and end some steps later.
 outcomes = st.sampled_from([None, None, None, "COMMIT", "COMMIT", "ROLLBACK"])
@@ -135,8 +149,13 @@ class ConcurrentChanges(RuleBasedStateMachine):
             "ORDER BY cohort_id, user_id"
         ).fetchall()
 
-    @rule()
-    def sync(self) -> None:
+    @rule(damage=st.sampled_from([*[None] * 8, *DAMAGES]))
+    def sync(self, damage: str | None) -> None:
+        # Before the first sync all is missing.
+        if damage and read_checkpoint(self.ch) is not None:
+            assert compare_rows(self.pg, self.ch).differing == 0, "only what no sync has taken"
+            self.ch.command(damage)
+            repair_rows(self.pg, self.ch)
         sync_cohorts(self.pg, self.ch)
         # One thread plays all parts, so what is committed now was committed then.
         assert warehouse_state(self.ch) == platform_state(self.pg)
