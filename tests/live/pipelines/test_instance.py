@@ -163,9 +163,11 @@ def queue_run(instance: dg.DagsterInstance, job: str) -> str:
 
 def process_of(instance: dg.DagsterInstance, run_id: str) -> int | None:
     """Process of a run that is working on a step."""
-    said = [entry.message for entry in instance.all_logs(run_id)]
-    started = [found for one in said if (found := re.search(r"\(pid: (\d+)\)", one))]
-    return int(started[-1][1]) if any("STEP_START" in one for one in said) and started else None
+    if not instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_START):
+        return None
+    said = " ".join(entry.message for entry in instance.all_logs(run_id))
+    found = re.search(r"Started process for run \(pid: (\d+)\)", said)
+    return int(found[1]) if found else None
 
 
 def status_of(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRunStatus | None:
