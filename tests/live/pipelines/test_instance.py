@@ -2,21 +2,26 @@
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
+import dagster as dg
 import psycopg
 import pytest
 from clickhouse_connect.driver.client import Client
 from psycopg import sql
 
 from config import Settings
+from pipelines.definitions import defs
+from pipelines.defs.materialized_views.assets import VIEWS
 from tests.live.conftest import Backend
 from tests.live.pipelines.population import (
     State,
@@ -31,6 +36,13 @@ REPOSITORY = Path(__file__).parents[3]
 CONTRACT_SECONDS = 60
 START_SECONDS = 60
 POLL_SECONDS = 0.1
+REFRESH_JOB = "refresh_materialized_views"
+UNDER_WAY = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+]
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -127,13 +139,52 @@ def wait_for(ch: Client, expected: State, seconds: float) -> float:
     return time.monotonic() - began
 
 
-def test_a_committed_change_is_in_clickhouse_within_a_minute_by_the_daemon_alone(
+def wait_until(read: Callable[[], T | None]) -> T:
+    """What `read` says as soon as it says something."""
+    began = time.monotonic()
+    while not (found := read()):
+        assert time.monotonic() - began < START_SECONDS
+        time.sleep(POLL_SECONDS)
+    return found
+
+
+def queue_run(instance: dg.DagsterInstance, job: str) -> str:
+    """Queue a run as the UI does, from where the daemon's own runs come."""
+    [known] = instance.get_runs(dg.RunsFilter(job_name="sync_cohorts"), limit=1)
+    assert known.remote_job_origin is not None
+    run = instance.create_run_for_job(
+        defs.resolve_job_def(job),
+        status=dg.DagsterRunStatus.QUEUED,
+        remote_job_origin=known.remote_job_origin._replace(job_name=job),
+        job_code_origin=known.job_code_origin and known.job_code_origin._replace(job_name=job),
+    )
+    return run.run_id
+
+
+def process_of(instance: dg.DagsterInstance, run_id: str) -> int | None:
+    """Process of a run that is working on a step."""
+    if not instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_START):
+        return None
+    said = " ".join(entry.message for entry in instance.all_logs(run_id))
+    found = re.search(r"Started process for run \(pid: (\d+)\)", said)
+    return int(found[1]) if found else None
+
+
+def status_of(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRunStatus | None:
+    run = instance.get_run_by_id(run_id)
+    return run and run.status
+
+
+def test_a_change_is_in_clickhouse_within_a_minute_and_a_killed_run_is_failed_by_the_daemon(
     pg: psycopg.Connection,
     ch: Client,
     backend: Backend,
     dagster_database: str,
+    environment: dict[str, str],
     daemon: subprocess.Popen[bytes],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("DAGSTER_POSTGRES_URL", environment["DAGSTER_POSTGRES_URL"])
     add_cohort(pg, "acme", "first")
     wait_for(ch, platform_state(pg), START_SECONDS + CONTRACT_SECONDS)
 
@@ -151,3 +202,18 @@ def test_a_committed_change_is_in_clickhouse_within_a_minute_by_the_daemon_alone
             "SELECT DISTINCT pipeline_name FROM runs WHERE pipeline_name = 'sync_cohorts'"
         ).fetchall()
         assert runs == [("sync_cohorts",)]
+
+    # The same daemon for what it starts: that alone is ten seconds.
+    with dg.DagsterInstance.from_config(environment["DAGSTER_HOME"]) as instance:
+        assert instance.run_monitoring_enabled
+        view, *_ = VIEWS
+        pg.execute("SELECT pg_advisory_lock(28022, hashtext(%s))", (view,))
+        killed = queue_run(instance, REFRESH_JOB)
+        pid = wait_until(lambda: process_of(instance, killed))
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: status_of(instance, killed) is dg.DagsterRunStatus.FAILURE)
+        pg.execute("SELECT pg_advisory_unlock(28022, hashtext(%s))", (view,))
+        # Its pool is free again, and no run is left that nobody works on.
+        after = queue_run(instance, REFRESH_JOB)
+        wait_until(lambda: status_of(instance, after) is dg.DagsterRunStatus.SUCCESS)
+        assert instance.get_runs(dg.RunsFilter(job_name=REFRESH_JOB, statuses=UNDER_WAY)) == []
