@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -135,6 +136,7 @@ def terminals(free: dict[str, int]) -> Iterator[Terminals]:
             "REPOSITORY": str(REPOSITORY),
             # Modules come from `.venv`, not out of the clone's folder.
             "PYTHONSAFEPATH": "1",
+            "PYTHONUNBUFFERED": "1",
             **{name: str(port) for name, port in free.items()},
         },
     )
@@ -189,10 +191,9 @@ async def test_every_block_of_the_tutorial_runs(
     expect.set_options(timeout=PATIENCE_MS)
     pages: list[Page] = []
     last = ("", "")
-    planned = steps(ports)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=find_browser(), args=[*FLAGS])
-        for number, (words, text, address) in enumerate(planned):
+        for (words, text, address), following in pairwise([*steps(ports), Step([], "", "")]):
             if address:
                 pages.append(await browser.new_page())
                 await pages[-1].goto(address)
@@ -200,8 +201,7 @@ async def test_every_block_of_the_tutorial_runs(
             elif words[0] == "text":
                 await asyncio.to_thread(read_along, terminals, words, text, last)
             elif words[1:] in ([], ["again"]):
-                expected = planned[number + 1].text
-                said = await asyncio.to_thread(type_in, terminals, words, text, expected)
+                said = await asyncio.to_thread(type_in, terminals, words, text, following.text)
                 last = (text, said)
             else:
                 terminals.stay(words[1], text)
