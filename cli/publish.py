@@ -17,7 +17,8 @@ from nats.errors import Error as NatsError
 
 from cli.refusal import Refused
 from cli.servers import connect_nats, read_settings
-from config.names import COMPANY_ID_PATTERN, EVENT_SUBJECTS, SSE_EVENT_NAMES
+from config.names import COMPANY_ID_PATTERN
+from config.subjects import covers
 
 SUBJECT = re.compile(r"[^\s.*>]+(\.[^\s.*>]+)*")
 
@@ -44,9 +45,10 @@ def publish(
         raise typer.BadParameter("give the event as JSON, or a file of events with -f")
     if not SUBJECT.fullmatch(subject):
         raise typer.BadParameter("a subject is words joined by dots, without blanks, * and >")
-    if subject.partition(".")[0] not in SSE_EVENT_NAMES or "." not in subject:
+    settings = read_settings()
+    if not any(covers(one, subject) for one in settings.subjects):
         print(
-            f"note: nobody listens to {subject}; events are {', '.join(EVENT_SUBJECTS)}",
+            f"note: nobody listens to {subject}; events are {', '.join(settings.subjects)}",
             file=sys.stderr,
         )
     if payload is not None:
@@ -54,9 +56,7 @@ def publish(
     else:
         events = _lines(str(file), raw)
     began = perf_counter()
-    published = asyncio.run(
-        _publish(read_settings().nats_url.get_secret_value(), subject, events, rate)
-    )
+    published = asyncio.run(_publish(settings.nats_url.get_secret_value(), subject, events, rate))
     seconds = perf_counter() - began
     if as_json:
         print(

@@ -26,6 +26,9 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from config.names import EVENT_SUBJECTS
+from config.subjects import check_event_subject
+
 Port = Annotated[int, Field(ge=0, le=65535)]
 Positive = Annotated[int, Field(ge=1)]
 
@@ -117,6 +120,7 @@ class Settings(BaseModel):
     """What `aud` of a token must be; unset: anything."""
 
     # Streaming
+    event_subjects: str = ",".join(EVENT_SUBJECTS)
     stream_heartbeat_s: Annotated[float, Field(gt=0, le=3600)] = 30
     """Seconds between two heartbeats of a stream."""
     stream_buffer_bytes: Annotated[int, Field(ge=4096)] = 262_144
@@ -197,7 +201,7 @@ class Settings(BaseModel):
     @field_validator("allowed_origins")
     @classmethod
     def _origins_are_exact(cls, value: str) -> str:
-        for origin in filter(None, (part.strip() for part in value.split(","))):
+        for origin in _parts(value):
             if origin == "*":
                 raise ValueError(
                     "'*' cannot be combined with credentials; list each origin, "
@@ -208,6 +212,15 @@ class Settings(BaseModel):
                 raise ValueError(
                     f"'{origin}' is not an origin; write scheme://host[:port] without a path"
                 )
+        return value
+
+    @field_validator("event_subjects")
+    @classmethod
+    def _subjects_have_events(cls, value: str) -> str:
+        if not _parts(value):
+            raise ValueError("name one subject at least, e.g. metrics.>")
+        for subject in _parts(value):
+            check_event_subject(subject)
         return value
 
     @model_validator(mode="after")
@@ -227,7 +240,16 @@ class Settings(BaseModel):
     @property
     def origins(self) -> tuple[str, ...]:
         """Exact origins that may read answers across origins; empty means same origin only."""
-        return tuple(part.strip() for part in self.allowed_origins.split(",") if part.strip())
+        return _parts(self.allowed_origins)
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """What the stream of events takes, e.g. `metrics.>`."""
+        return _parts(self.event_subjects)
+
+
+def _parts(value: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in value.split(",") if part.strip())
 
 
 def _is_loopback(host: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from nats.js import JetStreamContext
 from nats.js.api import (
     AckPolicy,
@@ -18,11 +20,11 @@ from nats.js.errors import NotFoundError
 from config.names import (
     DLQ_STREAM,
     DLQ_SUBJECT_PREFIX,
-    EVENT_SUBJECTS,
     EVENTS_STREAM,
     SINK_CONSUMER,
 )
 from config.settings import Settings
+from config.subjects import covers
 
 DUPLICATE_WINDOW_SECONDS = 120
 # Messages that instances hold between fetch and commit. The default of 1,000 would be less than
@@ -38,7 +40,7 @@ def events_stream(settings: Settings) -> StreamConfig:
     return StreamConfig(
         name=EVENTS_STREAM,
         description="Events of all producers; the replay window",
-        subjects=list(EVENT_SUBJECTS),
+        subjects=list(settings.subjects),
         retention=RetentionPolicy.LIMITS,
         discard=DiscardPolicy.OLD,
         storage=StorageType.FILE,
@@ -91,13 +93,20 @@ async def _ensure_stream(js: JetStreamContext, wanted: StreamConfig) -> None:
     except NotFoundError:
         await js.add_stream(wanted)
         return
-    subjects = list(dict.fromkeys([*(current.subjects or []), *(wanted.subjects or [])]))
+    subjects = widened(current.subjects or [], wanted.subjects or [])
     # 0 means unlimited; an operator who gave the stream more keeps more.
     max_age = 0 if not current.max_age else max(current.max_age, wanted.max_age or 0)
     if (subjects, max_age, current.allow_direct) != (current.subjects, current.max_age, True):
         await js.update_stream(
             current.evolve(subjects=subjects, max_age=max_age, allow_direct=True)
         )
+
+
+def widened(current: Sequence[str], wanted: Sequence[str]) -> list[str]:
+    """The subjects of a stream and those that it is to take too; the server wants no overlap."""
+    lacking = [one for one in wanted if not any(covers(other, one) for other in current)]
+    kept = [one for one in current if not any(covers(other, one) for other in lacking)]
+    return kept + lacking
 
 
 def created_ms(info: StreamInfo) -> int:

@@ -9,7 +9,8 @@ from typing import Any
 from cli.doctor.check import Finding, failed, ok, warning
 from cli.doctor.runbook import Entry
 from cli.doctor.servers import JetStreamError, Servers
-from config.names import DLQ_STREAM, EVENT_SUBJECTS, EVENTS_STREAM, SINK_CONSUMER
+from config.names import DLQ_STREAM, EVENTS_STREAM, SINK_CONSUMER
+from config.subjects import covers
 from pipelines.defs.alerts.condition import span
 
 EVENTS_INFO = f"STREAM.INFO.{EVENTS_STREAM}"
@@ -39,7 +40,11 @@ def streams_exist(servers: Servers) -> Finding:
             Entry.STREAM_MISSING,
         )
     config = info["config"]
-    lacking = [one for one in EVENT_SUBJECTS if one not in config["subjects"]]
+    lacking = [
+        one
+        for one in servers.settings.subjects
+        if not any(covers(taken, one) for taken in config["subjects"])
+    ]
     if lacking:
         return failed(
             f"{EVENTS_STREAM} does not take {', '.join(lacking)}: such events are lost; restart "

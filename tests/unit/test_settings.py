@@ -54,6 +54,13 @@ def test_environment_wins_over_file_and_empty_counts_as_unset(tmp_path: Path) ->
         ("ALLOWED_ORIGINS", "*"),
         ("ALLOWED_ORIGINS", "example.com"),
         ("ALLOWED_ORIGINS", "https://example.com/path"),
+        ("EVENT_SUBJECTS", "metrics.>,orders.>"),
+        ("EVENT_SUBJECTS", ">"),
+        ("EVENT_SUBJECTS", ","),
+        ("EVENT_SUBJECTS", "*.calculated"),
+        ("EVENT_SUBJECTS", "metrics.>.more"),
+        ("EVENT_SUBJECTS", "metrics..x"),
+        ("EVENT_SUBJECTS", "metrics x"),
         ("HOST_ANALYTICS", "0.0.0.0"),  # noqa: S104  # refused is what is tested
         ("STREAM_HEARTBEAT_S", "0"),
         ("STREAM_BUFFER_BYTES", "1"),

@@ -30,7 +30,7 @@ event_stream = dg.AssetSpec(
     group_name=GROUP,
     owners=OWNERS,
     kinds={"nats"},
-    metadata={"window": "24 hours", "subjects": ", ".join(EVENT_SUBJECTS)},
+    metadata={"window": "24 hours", "subjects": ", ".join(EVENT_SUBJECTS) + " by default"},
 )
 
 

@@ -13,11 +13,11 @@ from typing import Any
 
 from clickhouse_connect.driver.client import Client
 
-from config.names import DLQ_STREAM, EVENTS_STREAM, SINK_CONSUMER
+from config.names import DLQ_STREAM, EVENTS_STREAM, SINK_CONSUMER, SSE_EVENT_NAMES
 from config.settings import Settings
 from tests.live.api import SECRET, fetch, get, post, token
 from tests.live.producer import Producer
-from tests.live.sidecar import SidecarProcess, environment
+from tests.live.sidecar import PATCHED, SidecarProcess, environment
 from tests.live.waiting import until
 
 NOT_UTF8 = b'\xff{"companyId":"c"}'
@@ -109,6 +109,53 @@ async def test_replay_stores_what_is_accepted_now_once_and_under_the_original_id
     assert (on_disk(ch, "events"), on_disk(ch, "dead_letter_decisions")) == before
     after = (await producer.nats.jetstream().stream_info(EVENTS_STREAM)).state.messages
     assert after == published
+
+
+async def test_a_version_that_accepts_more_replays_what_one_before_refused(
+    settings: Settings, sidecar: SidecarProcess, producer: Producer, ch: Client
+) -> None:
+    js = producer.nats.jetstream()
+    config = (await js.stream_info(EVENTS_STREAM)).config
+    await js.update_stream(config.evolve(subjects=[*(config.subjects or []), "orders.>"]))
+    await producer.publish("c", subject="orders.made", n=1)
+    await producer.publish("c", metricName="m", value=2, userId="u" * 250)
+    await producer.raw(b"no json")
+    unchanged = {"unknown_subject": 1, "wrong_type": 1, "not_json": 1}
+    assert (await letters(sidecar.url, 3))["counts"] == unchanged
+    same = (await post(f"{sidecar.url}/dlq/replay", all=True)).json()
+    assert (same["examined"], same["accepted"], same["rejected"]) == (3, 0, 3)
+    await asyncio.to_thread(sidecar.stop)
+    later = SidecarProcess(
+        settings,
+        PATCHED,
+        PATCHES=json.dumps(
+            {
+                "config.names": {"SSE_EVENT_NAMES": {**SSE_EVENT_NAMES, "orders": "order_updated"}},
+                "events.accept": {"MAX_USER_ID_CHARACTERS": 300},
+            }
+        ),
+    )
+    await asyncio.to_thread(later.start)
+    try:
+        replay = f"{later.url}/dlq/replay"
+        first = (await post(replay, reason="unknown_subject")).json()
+        assert (first["examined"], first["accepted"]) == (1, 1)
+        done = (await post(replay, all=True)).json()
+        assert (done["examined"], done["accepted"], done["rejected"]) == (2, 1, 1)
+        before = on_disk(ch, "events")
+        again = (await post(replay, all=True)).json()
+        assert (again["examined"], again["accepted"]) == (1, 0)
+        assert on_disk(ch, "events") == before == 2
+    finally:
+        await asyncio.to_thread(later.stop)
+    rows = ch.query(
+        "SELECT event_type, stream_seq, length(user_id), event_id = concat(event_type, '-',"
+        " toString(stream_seq), '-', toString(toUnixTimestamp64Milli(received_at)))"
+        " FROM events ORDER BY stream_seq"
+    ).result_rows
+    assert rows == [("orders.made", 1, None, True), ("metrics.calculated", 2, 250, True)]
+    metrics = ch.query("SELECT metric_value, length(user_id) FROM metrics_timeseries").result_rows
+    assert metrics == [(2.0, 250)]
 
 
 async def test_a_decision_outlives_a_redelivery_of_the_letter(
