@@ -20,6 +20,7 @@ from cli.psql import psql
 from cli.publish import publish
 from cli.query import query
 from cli.refusal import Refused
+from cli.retention import retention
 from cli.tail import tail
 from cli.token import token
 from cli.up import up
@@ -55,6 +56,7 @@ app.add_typer(backups.app)
 app.command()(backups.restore)
 app.add_typer(alert.app)
 app.add_typer(erase.app)
+app.command()(retention)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

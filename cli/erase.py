@@ -7,23 +7,15 @@ from __future__ import annotations
 
 import getpass
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated
 
-import nats.errors
-import psycopg
 import typer
-from clickhouse_connect.driver.client import Client
-from clickhouse_connect.driver.exceptions import ClickHouseError
 
+from cli.pipelines import Servers, connected
 from cli.progress import shown_progress
 from cli.refusal import Refused
-from cli.servers import START_IT, connect_postgres, read_settings, refuse_clickhouse
-from config import Settings
-from events.stream_range import StreamUnavailableError
-from pipelines.databases import Databases
 from pipelines.defs.retention.erasure import (
     Erased,
     count_subject,
@@ -33,7 +25,6 @@ from pipelines.defs.retention.erasure import (
     verify_erasures,
 )
 from pipelines.defs.retention.subject import Subject, SubjectError
-from pipelines.event_stream import EventStream, EventStreams
 
 app = typer.Typer(
     name="erase",
@@ -45,8 +36,6 @@ app = typer.Typer(
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object; asks nothing.")]
 By = Annotated[str | None, typer.Option(help="Who asked for it; kept in the ledger.")]
-
-Servers = tuple[psycopg.Connection, Client, EventStream]
 
 
 @app.command()
@@ -114,40 +103,6 @@ def subject_of(company_id: str, user_id: str | None) -> Subject:
         return Subject(company_id, user_id)
     except SubjectError as error:
         raise Refused(str(error)) from None
-
-
-@contextmanager
-def connected() -> Iterator[Servers]:
-    """Connections as the pipelines open them.
-
-    Raises:
-        Refused: a server does not answer, or refuses us.
-    """
-    settings = read_settings()
-    if not settings.clickhouse_enabled:
-        raise Refused("CLICKHOUSE_ENABLED is false: there is no warehouse to erase from")
-    connect_postgres(settings).close()  # says in plain words what is wrong
-    databases = Databases(lambda: settings)
-    try:
-        with (
-            databases.postgres() as pg,
-            databases.clickhouse() as ch,
-            EventStreams(lambda: settings).open() as stream,
-        ):
-            yield pg, ch, stream
-    except ClickHouseError as error:
-        raise refuse_clickhouse(settings, error) from None
-    except (nats.errors.Error, StreamUnavailableError, OSError) as error:
-        raise _refuse_nats(error, settings) from None
-    except psycopg.Error as error:
-        raise Refused(f"Postgres refused: {error}") from None
-
-
-def _refuse_nats(error: Exception, settings: Settings) -> Refused:
-    return Refused(
-        f"NATS does not answer ({error or type(error).__name__}); {START_IT} or set NATS_URL, "
-        f"which names {len(settings.nats_url.get_secret_value().split(','))} server(s)"
-    )
 
 
 def _erase(

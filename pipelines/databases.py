@@ -1,7 +1,8 @@
 """Connections to Postgres and ClickHouse for everything that Dagster runs.
 
-Settings are read when a run, a check or a sensor's tick starts, never at import: the code server
-loads the definitions without a database, and a changed setting counts from the next run on.
+Settings are read when a run, a check or a sensor's tick starts: the code server loads the
+definitions without a database, and a changed setting counts from the next run on. What loading asks
+for, the cadence of views that the UI shows, it can do without.
 """
 
 import os

@@ -59,7 +59,10 @@ class DrillConfig(dg.Config):
     group_name=GROUP,
     owners=OWNERS,
     kinds={"clickhouse", "postgres"},
-    metadata={"dagster/table_name": "teei_platform.public.backups"},
+    metadata={
+        "dagster/table_name": "teei_platform.public.backups",
+        "when_it_fails": "docs/runbook/backups.md#a-backup-failed",
+    },
     freshness_policy=dg.FreshnessPolicy.time_window(
         fail_window=timedelta(hours=49), warn_window=timedelta(hours=26)
     ),
@@ -118,6 +121,7 @@ def backups(
     group_name=GROUP,
     owners=OWNERS,
     kinds={"clickhouse", "postgres"},
+    metadata={"when_it_fails": "docs/runbook/backups.md#the-newest-backup-does-not-restore"},
     pool=POOL,
 )
 def restore_drills(

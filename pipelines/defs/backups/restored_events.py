@@ -44,6 +44,7 @@ class RestoreDaysConfig(dg.Config):
     group_name=GROUP,
     owners=OWNERS,
     kinds={"clickhouse"},
+    metadata={"when_it_fails": "docs/runbook/backups.md#data-has-to-come-back"},
     pool=POOL,
 )
 def restored_events(

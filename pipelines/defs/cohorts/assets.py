@@ -71,7 +71,10 @@ class CohortSyncConfig(dg.Config):
     group_name=GROUP,
     owners=OWNERS,
     kinds={"postgres", "python"},
-    metadata={"dagster/table_name": "teei_platform.public.user_cohorts"},
+    metadata={
+        "dagster/table_name": "teei_platform.public.user_cohorts",
+        "when_it_fails": "docs/runbook/cohorts.md#a-cohort-is-empty",
+    },
     freshness_policy=FRESHNESS,
     pool=POOL,
 )
@@ -113,7 +116,10 @@ def platform_user_cohorts(
             group_name=GROUP,
             owners=OWNERS,
             kinds={"clickhouse"},
-            metadata={"dagster/table_name": "teei_analytics.cohorts"},
+            metadata={
+                "dagster/table_name": "teei_analytics.cohorts",
+                "when_it_fails": "docs/runbook/cohorts.md#a-cohort-is-missing-in-clickhouse",
+            },
             freshness_policy=FRESHNESS,
         ),
         dg.AssetSpec(
@@ -124,7 +130,10 @@ def platform_user_cohorts(
             group_name=GROUP,
             owners=OWNERS,
             kinds={"clickhouse"},
-            metadata={"dagster/table_name": "teei_analytics.user_cohorts"},
+            metadata={
+                "dagster/table_name": "teei_analytics.user_cohorts",
+                "when_it_fails": "docs/runbook/cohorts.md#parity-failed",
+            },
             freshness_policy=FRESHNESS,
         ),
     ],

@@ -45,7 +45,10 @@ event_stream = dg.AssetSpec(
     group_name=GROUP,
     owners=OWNERS,
     kinds={"clickhouse"},
-    metadata={"dagster/table_name": "teei_analytics.events"},
+    metadata={
+        "dagster/table_name": "teei_analytics.events",
+        "when_it_fails": "docs/runbook/ingestion.md#events-are-not-in-clickhouse",
+    },
     pool="events_partitions",
 )
 def events(context: dg.AssetExecutionContext, databases: dg.ResourceParam[Databases]) -> None:
@@ -83,7 +86,10 @@ def events(context: dg.AssetExecutionContext, databases: dg.ResourceParam[Databa
     group_name=GROUP,
     owners=["team:analytics"],
     kinds={"clickhouse"},
-    metadata={"dagster/table_name": "teei_analytics.metrics_timeseries"},
+    metadata={
+        "dagster/table_name": "teei_analytics.metrics_timeseries",
+        "when_it_fails": "docs/runbook/retention.md#metric-rows-of-a-day-are-missing",
+    },
     pool="events_partitions",
 )
 def metrics_timeseries(

@@ -82,6 +82,7 @@ class ErasureConfig(dg.Config):
     group_name=GROUP,
     owners=OWNERS,
     kinds={"postgres", "clickhouse", "nats"},
+    metadata={"when_it_fails": "docs/runbook/retention.md#data-is-past-its-retention"},
     pool=POOL,
 )
 def retention_plan(
@@ -123,7 +124,10 @@ def retention_plan(
     group_name=GROUP,
     owners=OWNERS,
     kinds={"postgres", "clickhouse", "nats"},
-    metadata={"dagster/table_name": "teei_platform.public.partition_actions"},
+    metadata={
+        "dagster/table_name": "teei_platform.public.partition_actions",
+        "when_it_fails": "docs/runbook/retention.md#data-is-past-its-retention",
+    },
     pool=POOL,
 )
 def partition_actions(
@@ -203,7 +207,10 @@ def judge_due(left: Plan, *, dry_run: bool) -> dg.AssetCheckResult:
     group_name=GROUP,
     owners=OWNERS,
     kinds={"postgres", "clickhouse", "nats"},
-    metadata={"dagster/table_name": "teei_platform.public.erasures"},
+    metadata={
+        "dagster/table_name": "teei_platform.public.erasures",
+        "when_it_fails": "docs/runbook/retention.md#something-is-left-of-an-erasure",
+    },
     pool=POOL,
 )
 def erasures(

@@ -6,7 +6,7 @@ each step, and what it leaves alone though it looks odd.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Literal
@@ -59,6 +59,16 @@ class Step:
         """What makes it the same step in another plan."""
         return (self.action, self.database, self.name, self.partition_id, self.cutoff, self.listed)
 
+    @property
+    def whose(self) -> str:
+        """Companies whose rows go, the first by name; empty where none is asked about."""
+        if not self.listed:
+            return f"{self.company_count} by default"
+        shown = ", ".join(self.companies[:SHOWN_COMPANIES])
+        more = len(self.companies) - SHOWN_COMPANIES
+        named = f"{shown} and {more} more" if more > 0 else shown
+        return named or (str(self.company_count) if self.company_count else "")
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -91,7 +101,7 @@ class Plan:
         for step in self.steps[:SHOWN_STEPS]:
             lines.append(
                 f"| {step.action} | {step.dataset} | {step.name} | {step.partition_id or '-'} "
-                f"| {_companies(step)} | {step.rows} | {step.bytes} | {step.reason} |"
+                f"| {step.whose or '-'} | {step.rows} | {step.bytes} | {step.reason} |"
             )
         if len(self.steps) > SHOWN_STEPS:
             lines.append(f"\n{len(self.steps) - SHOWN_STEPS} more steps")
@@ -226,12 +236,3 @@ def _step(partition: Partition, action: Action, rows: int, size: int, reason: st
 
 def _with(step: Step, **changed: object) -> Step:
     return Step(**{**vars(step), **changed})
-
-
-def _companies(step: Step) -> str:
-    if not step.listed:
-        return f"{step.company_count} by default"
-    shown: Iterable[str] = step.companies[:SHOWN_COMPANIES]
-    more = f" and {len(step.companies) - SHOWN_COMPANIES} more"
-    named = ", ".join(shown) + (more if len(step.companies) > SHOWN_COMPANIES else "")
-    return named or (str(step.company_count) if step.company_count else "-")

@@ -15,6 +15,8 @@ from psycopg.conninfo import conninfo_to_dict
 
 from config.settings import Settings
 from embedded.postgres import PostgresServer
+from pipelines.defs.backups import catalogue
+from pipelines.defs.backups.record import Backup, Drill, Dump, Kind
 from tests.live.conftest import Backend
 from tests.live.monitoring.dashboards import DEPLOY, queries
 from tests.live.pipelines.population import add_users
@@ -35,6 +37,26 @@ def last_hours() -> dict[str, int]:
     """Grafana's range, as it puts it into a query: epoch milliseconds."""
     now = int(time.time() * 1000)
     return {"__from": now - 3 * 3_600_000, "__to": now + 60_000}
+
+
+def drilled(backup_id: str, drill: Drill) -> Backup:
+    """A full backup that a drill restored."""
+    return Backup(
+        backup_id=backup_id,
+        kind=Kind.FULL,
+        base_id=None,
+        target="disk backups",
+        location=backup_id,
+        database="d",
+        state="complete",
+        started_at=drill.at - timedelta(seconds=drill.rpo_seconds),
+        finished_at=drill.at,
+        bytes=5,
+        duration_seconds=1.0,
+        platform=Dump(1, "ab", {}),
+        proven_at=drill.at if drill.passed else None,
+        drill=drill,
+    )
 
 
 @pytest.fixture
@@ -67,13 +89,8 @@ def stocked(ch: Client, pg: psycopg.Connection) -> None:
         "INSERT INTO cohort_watermarks (reader, identity, snapshot)"
         " VALUES ('membership', cohort_change_log_identity(), pg_current_snapshot())"
     )
-    pg.execute(
-        "INSERT INTO backups (backup_id, kind, target, location, database, state, started_at,"
-        " finished_at, clickhouse_version, postgres_version, clickhouse_migrations,"
-        " postgres_migrations, bytes, duration_seconds, warehouse, platform, proven_at, drill)"
-        " VALUES ('b1', 'full', 'backups', 'b1', 'd', 'complete', now(), now(), '26.9', '18', '{}',"
-        " '{}', 5, 1, '{}', '{}', now(), '{\"passed\": true, \"seconds\": 2, \"reasons\": []}')"
-    )
+    catalogue.write(pg, drilled("whole", Drill(now, True, 2.5, 3600.0, ())))
+    catalogue.write(pg, drilled("torn", Drill(now, False, 1.5, 7200.0, ("events: part 1",))))
     pg.execute(
         "INSERT INTO alerts (key, opened_at, severity, text, see, next_send_at)"
         " VALUES ('k', now(), 'warning', 'late', 'views', now())"
@@ -136,6 +153,20 @@ def test_the_panels_of_postgres_by_a_role_that_can_change_nothing(
                 "metric",
                 "value",
             ]
+    board = {query.place: query.bound(**last_hours) for query in queries("postgres")}
+    for panel, whole, torn in (("RTO: how long", 2.5, 1.5), ("RPO: age of", 3600.0, 7200.0)):
+        [plotted] = [text for place, text in board.items() if panel in place]
+        assert {row[1:] for row in reader.execute(plotted)} == {
+            ("restored whole", whole),
+            ("damaged", torn),
+        }
+    cursor = reader.execute(board["backups: Backups"])
+    names = [column.name for column in cursor.description or ()]
+    shown = [dict(zip(names, row, strict=True)) for row in cursor]
+    assert [(one["drill_passed"], one["rto_seconds"], one["rpo_seconds"]) for one in shown] == [
+        ("true", 2.5, 3600.0),
+        ("false", 1.5, 7200.0),
+    ]
     # The switch for accidents can be turned off; the missing right can't.
     reader.execute("SET default_transaction_read_only = off")
     with pytest.raises(psycopg.errors.InsufficientPrivilege):

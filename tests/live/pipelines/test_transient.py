@@ -110,7 +110,7 @@ def test_a_refused_user_and_a_wrong_statement_of_clickhouse_fail_at_once(
     assert attempts(wrong) == (1, False)
 
 
-@pytest.mark.parametrize("name", ASSETS)
+@pytest.mark.parametrize("name", sorted(ASSETS))
 def test_each_asset_waits_for_servers_that_are_away(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

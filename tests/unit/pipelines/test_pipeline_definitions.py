@@ -1,4 +1,4 @@
-"""The definitions load, say what they are, and read nothing from the environment while loading."""
+"""The definitions load, say what they are, and need nothing of the environment for that."""
 
 import os
 import subprocess
@@ -12,6 +12,7 @@ from config import SettingsError
 from pipelines.databases import Databases
 from pipelines.definitions import defs
 from pipelines.defs.materialized_views.assets import VIEWS
+from tests.unit.test_runbook import REPOSITORY, anchors
 
 ASSETS = {
     "platform/user_cohorts",
@@ -52,7 +53,7 @@ NO_TABLES = {"resynced_companies", "restore_drills", "restored_events", "retenti
 
 def made_here() -> list[dg.AssetSpec]:
     graph = defs.resolve_asset_graph()
-    return [graph.get(key).to_asset_spec() for key in graph.materializable_asset_keys]
+    return [graph.get(key).to_asset_spec() for key in sorted(graph.materializable_asset_keys)]
 
 
 def test_every_asset_of_the_flows_is_defined() -> None:
@@ -80,6 +81,12 @@ def test_every_asset_explains_itself(spec: dg.AssetSpec) -> None:
         database, *_, table = str(spec.metadata["dagster/table_name"]).split(".")
         assert database in {"teei_platform", "teei_analytics"}
         assert table == spec.key.path[-1]
+
+
+@pytest.mark.parametrize("spec", made_here(), ids=lambda spec: spec.key.to_user_string())
+def test_what_is_made_here_says_where_to_read_when_it_fails(spec: dg.AssetSpec) -> None:
+    page, _, anchor = str(spec.metadata["when_it_fails"]).partition("#")
+    assert anchor in anchors(REPOSITORY / page)
 
 
 def test_what_is_made_here_has_something_it_is_made_from() -> None:
@@ -205,7 +212,7 @@ def test_todays_partition_exists() -> None:
     assert keys[-1] == datetime.now(UTC).date().isoformat()
 
 
-def test_loading_reads_no_setting() -> None:
+def test_loading_needs_no_setting() -> None:
     """Settings that nobody could use don't disturb loading; a run would name them."""
     environment = {
         "PATH": os.environ["PATH"],
