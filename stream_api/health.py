@@ -15,10 +15,11 @@ from nats.errors import Error as NatsError
 from nats.js.errors import NotFoundError
 
 from config.names import DLQ_STREAM, EVENTS_STREAM, SINK_CONSUMER
+from stream_api.losses import Losses
 from stream_api.platform import Platform, PlatformAwayError
 from stream_api.sink import Sink
 from stream_api.telemetry import SinkMetrics
-from stream_api.warehouse import Warehouse
+from stream_api.warehouse import Warehouse, WarehouseAwayError
 
 logger = logging.getLogger(__name__)
 
@@ -45,12 +46,14 @@ class Health:
         nats: Nats,
         platform: Platform,
         warehouse: Warehouse | None,
+        losses: Losses | None,
         metrics: SinkMetrics,
     ) -> None:
         self._nats = nats
         self._js = nats.jetstream()
         self._platform = platform
         self._warehouse = warehouse
+        self._losses = losses
         self._metrics = metrics
         self.sink: Sink | None = None
         # None where no Redis is used. It is no condition for being ready: all goes on without it.
@@ -143,6 +146,12 @@ class Health:
         self.lag = SinkLag(events, seconds, letters)
         self._metrics.lag_events.set(events)
         self._metrics.lag_seconds.set(seconds)
+        if self._losses is not None:
+            try:
+                async with asyncio.timeout(PING_SECONDS):
+                    await self._losses.look(floor)
+            except (WarehouseAwayError, NatsError, TimeoutError) as error:
+                logger.debug("losses unknown: %s", error)
 
     async def _age_after(self, seq: int) -> float:
         """Age in seconds of the first message behind `seq`."""

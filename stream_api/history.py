@@ -24,6 +24,7 @@ from events.event_id import EventId
 from events.stream_range import StreamUnavailableError, epoch_ms, read_batch
 from stream_api import frames
 from stream_api.channel import Entry, companies_of
+from stream_api.losses import Losses
 from stream_api.telemetry import StreamMetrics
 from stream_api.warehouse import Warehouse, WarehouseAwayError
 
@@ -59,10 +60,17 @@ class Place(StrEnum):
 class History:
     """Reads the events of a company, or of an admin's several joined by commas, in order."""
 
-    def __init__(self, nats: Nats, warehouse: Warehouse | None, metrics: StreamMetrics) -> None:
+    def __init__(
+        self,
+        nats: Nats,
+        warehouse: Warehouse | None,
+        losses: Losses | None,
+        metrics: StreamMetrics,
+    ) -> None:
         self._nats = nats
         self._js = nats.jetstream()
         self._warehouse = warehouse
+        self._losses = losses
         self._metrics = metrics
         self._scans = asyncio.Semaphore(MAX_SCANS)
         self._floor_lock = asyncio.Lock()
@@ -96,7 +104,9 @@ class History:
         """Where an event id stands: with this company, with another, or nowhere.
 
         Raises:
-            HistoryUnavailableError: neither place could be asked.
+            HistoryUnavailableError: neither place could be asked, or neither has everything that
+                came behind it.
+            TimeoutError: the same, not answered in time.
         """
         try:
             if wanted.is_position:
@@ -120,7 +130,12 @@ class History:
                 found: list[Sequence[Any]] = []
                 for one in companies_of(company_id):
                     found += await self._warehouse.rows(
-                        "select_oldest_event", {"company_id": one, "from_ms": life_ms}
+                        "select_oldest_event",
+                        {
+                            "company_id": one,
+                            "from_ms": life_ms,
+                            "after": self._losses.last if self._losses else 0,
+                        },
                     )
                 ids = [known for row in found if (known := EventId.parse(str(row[0])))]
                 if ids:
@@ -139,7 +154,7 @@ class History:
             "select_event_around",
             {"from_ms": wanted.ms - STORING_WINDOW_MS, "upto_ms": wanted.ms},
         )
-        return Place.HERE if stored else Place.EXPIRED
+        return await self._unless_lost(wanted) if stored else Place.EXPIRED
 
     async def _find_in_warehouse(self, companies: list[str], wanted: EventId) -> Place:
         for company_id in companies:
@@ -152,9 +167,14 @@ class History:
                     "event_id": str(wanted),
                 },
             ):
-                return Place.HERE
+                return await self._unless_lost(wanted)
         first = (await self._js.stream_info(EVENTS_STREAM)).state.first_seq
         return Place.EXPIRED if wanted.seq < first else Place.UNKNOWN
+
+    async def _unless_lost(self, wanted: EventId) -> Place:
+        if self._losses is not None and wanted.seq < (lost := await self._losses.known()):
+            raise HistoryUnavailableError(f"message {lost} left the stream before it was stored")
+        return Place.HERE
 
     async def _exists(self, name: str, parameters: dict[str, object]) -> bool:
         if self._warehouse is None:

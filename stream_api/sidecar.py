@@ -33,6 +33,7 @@ from stream_api.flags import StreamingFlags
 from stream_api.health import Health
 from stream_api.history import History
 from stream_api.hub import Hub
+from stream_api.losses import Losses
 from stream_api.nats_client import NatsClient
 from stream_api.platform import Platform
 from stream_api.replay import Replay
@@ -74,14 +75,15 @@ class Sidecar:
             heartbeat_seconds=settings.stream_heartbeat_s,
         )
         self.feed = Feed(self.nats, self.hub, settings, self.stream_metrics)
-        self.history = History(self.nats, self.warehouse, self.stream_metrics)
+        losses = Losses(self.nats, self.warehouse) if self.warehouse else None
+        self.history = History(self.nats, self.warehouse, losses, self.stream_metrics)
         self.replay = Replay(self.hub, self.history, self.stream_metrics, instance=self.instance)
         self.authenticator = Authenticator(settings)
         self.tickets = Tickets(self.nats)
         self.cluster = Cluster(self.nats, self.hub, self.instance)
         self.flags = StreamingFlags(self.platform, self._switched_off)
         self.erased = ErasedCompanies(self.platform, self.hub.forget)
-        self.health = Health(self.nats, self.platform, self.warehouse, self.sink_metrics)
+        self.health = Health(self.nats, self.platform, self.warehouse, losses, self.sink_metrics)
         self.cohort_api = (
             CohortApi(settings, self.platform, self.registry, self.health.as_of)
             if settings.clickhouse_enabled

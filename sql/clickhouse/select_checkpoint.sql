@@ -1,2 +1,2 @@
--- Called by pipelines cohorts.change_log and `analytics import`; the key of processing_checkpoints.
+-- Called by pipelines cohorts.change_log, `analytics import` and the sidecar; the key of processing_checkpoints.
 SELECT position FROM processing_checkpoints FINAL WHERE name = {name:String}

@@ -85,3 +85,34 @@ async def test_ids_older_than_the_stream(
     assert await resume(sidecar.url, oldest) == ([4], None)
     resets = await asyncio.to_thread(samples, sidecar.url, "analytics_stream_resets_total")
     assert resets == {expired: 3, unavailable: 1}
+
+
+async def test_what_nobody_stored_before_it_left_the_stream_is_no_silent_gap(
+    sidecar: SidecarProcess, producer: Producer, ch: Client
+) -> None:
+    async with open_stream(sidecar.url, COMPANY) as stream:
+        await stream.until_connected()
+        await producer.numbers(0, 3, COMPANY)
+        first, _, last = [one.id for one in await stream.take(3)]
+    await until_stored(producer, 3)
+    floors = "SELECT count() FROM processing_checkpoints WHERE name = 'sink floor'"
+    await until(lambda: ch.query(floors).result_rows, lambda rows: rows == [(1,)])
+    await asyncio.to_thread(sidecar.stop)
+    # Nobody stores them, for as long as the stream keeps them.
+    await producer.numbers(3, 6, COMPANY)
+    await producer.nats.jetstream().purge_stream(EVENTS_STREAM)
+    await producer.numbers(6, 8, COMPANY)
+    await asyncio.to_thread(sidecar.start)
+    await until_stored(producer, 8)
+    for lost in (first, last):
+        replayed, reset = await resume(sidecar.url, lost)
+        assert (replayed, reset and reset[0]) == ([], ResetReason.HISTORY_UNAVAILABLE.value)
+    assert reset is not None
+    assert reset[1] is not None
+    # Behind the gap everything is as usual, and another instance knows of it.
+    assert await resume(sidecar.url, reset[1]) == ([7], None)
+    await asyncio.to_thread(sidecar.stop)
+    await producer.nats.jetstream().purge_stream(EVENTS_STREAM)
+    await asyncio.to_thread(sidecar.start)
+    assert await resume(sidecar.url, reset[1]) == ([7], None)
+    assert (await resume(sidecar.url, last))[1] == reset
