@@ -31,7 +31,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object.")]
 
 @app.command("test")
 def send_test(as_json: AsJson = False) -> None:
-    """Send a test alert to ALERT_WEBHOOK_URL and say what the receiver answered."""
+    """Send a test alert to ALERT_WEBHOOK_URL. Says what the receiver answered."""
     settings = read_settings()
     if settings.alert_webhook_url is None:
         raise Refused(

@@ -17,8 +17,9 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from cli.migrate import run_migrations
 from cli.progress import shown_progress
-from cli.refusal import Refused, one_line
+from cli.refusal import Refused
 from cli.servers import connect_postgres, read_settings, refuse_clickhouse
+from cli.table import text_table
 from config import Settings
 from pipelines.databases import Databases
 from pipelines.defs.backups import catalogue
@@ -40,7 +41,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object.")]
 
 app = typer.Typer(
     name="backups",
-    help="The catalogue of backups: list, drill, prune.",
+    help="Backups: list, drill, prune.",
     invoke_without_command=True,
     rich_markup_mode=None,
 )
@@ -57,7 +58,7 @@ def backup(
     full: Annotated[bool, typer.Option("--full", help="Everything, without a base.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Back both databases up now: what changed since the newest backup, or everything."""
+    """Back both databases up now. What changed since the newest backup, or everything."""
     kind = Kind.FULL if full else Kind.INCREMENTAL
     with _servers() as (settings, pg, ch), shown_progress(as_json=as_json) as progress:
         taken = take_backup(pg, ch, settings, kind, datetime.now(UTC), progress)
@@ -73,9 +74,18 @@ def backup(
 
 @app.callback()
 def list_backups(context: typer.Context, as_json: AsJson = False) -> None:
-    """The catalogue of backups; without a command it is listed, the newest first."""
-    if context.invoked_subcommand is not None:
-        return
+    """Backups of both databases; without a command they are listed, the newest first."""
+    if context.invoked_subcommand is None:
+        _list(as_json)
+
+
+@app.command("list")
+def list_by_name(as_json: AsJson = False) -> None:
+    """List the backups, the newest first."""
+    _list(as_json)
+
+
+def _list(as_json: bool) -> None:
     with (
         _servers() as (settings, pg, ch),
         catalogue.opened(pg, open_target(settings, ch), settings.clickhouse_database) as opened,
@@ -84,23 +94,32 @@ def list_backups(context: typer.Context, as_json: AsJson = False) -> None:
     if as_json:
         print(json.dumps({"backups": [_as_object(one) for one in known]}))
         return
-    for one in known:
+    if known:
         print(
-            f"{one.started_at:%Y-%m-%d %H:%M}  {one.state:<9} {one.bytes / MIB:>10.1f} MiB  "
-            f"{_drilled(one):<13} {one.backup_id}  {one_line(one.error or '')[:100]}".rstrip()
+            text_table(
+                ("STARTED (UTC)", "STATE", "SIZE", "DRILL", "BACKUP", "ERROR"),
+                [
+                    (
+                        *(f"{one.started_at.astimezone(UTC):%Y-%m-%d %H:%M}", str(one.state)),
+                        *(f"{one.bytes / MIB:.1f} MiB", _drilled(one), one.backup_id),
+                        (one.error or "")[:100],
+                    )
+                    for one in known
+                ],
+            )
         )
-    if not known:
+    else:
         print("no backups; take one with `analytics backup --full`")
 
 
 @app.command()
 def drill(
     backup_id: Annotated[
-        str | None, typer.Argument(metavar="[ID]", help="Default: the newest.")
+        str | None, typer.Argument(metavar="ID", help="Default: the newest.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Restore a backup into scratch databases, compare it with the catalogue, drop them."""
+    """Prove a backup: restore it into scratch databases and compare."""
     with _servers() as (settings, pg, ch), shown_progress(as_json=as_json) as progress:
         drilled = run_drill(pg, ch, settings, datetime.now(UTC), backup_id, progress)
     found = drilled.drill
@@ -117,7 +136,7 @@ def prune_backups(
     yes: Annotated[bool, typer.Option("--yes", help="Do it; otherwise it is only said.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Remove what BACKUP_KEEP_DAYS lets go, with chains and the proven backup kept."""
+    """Remove what BACKUP_KEEP_DAYS lets go. Chains and the proven backup are kept."""
     with _servers() as (settings, pg, ch):
         gone = prune(pg, ch, settings, datetime.now(UTC), dry_run=not yes)
     if as_json:
@@ -133,18 +152,26 @@ def restore(
     to: Annotated[
         datetime | None,
         typer.Option(
+            metavar="TIME",
             formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"],
-            help="The newest backup up to this moment (UTC).",
+            help="The newest backup up to this moment (UTC), e.g. 2026-11-01T12:00.",
         ),
     ] = None,
     backup_id: Annotated[str | None, typer.Option("--backup", help="This one.")] = None,
     database: Annotated[
         str | None, typer.Option(help="Make databases of this name and leave those in use.")
     ] = None,
-    table: Annotated[list[str] | None, typer.Option(help="Only this table of ClickHouse.")] = None,
+    table: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TABLE", help="Only this table of ClickHouse; can be given again."),
+    ] = None,
     day: Annotated[
         list[datetime] | None,
-        typer.Option(formats=["%Y-%m-%d"], help="Only this day of events, beside what is there."),
+        typer.Option(
+            metavar="DAY",
+            formats=["%Y-%m-%d"],
+            help="Only this day of events, beside what is there; can be given again.",
+        ),
     ] = None,
     only: Annotated[Half | None, typer.Option(help="Only one of the two databases.")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Don't ask after the plan.")] = False,

@@ -124,7 +124,7 @@ def list_cohorts(company: Company = None, token: Token = None, as_json: AsJson =
 def show(
     cohort: Cohort, company: Company = None, token: Token = None, as_json: AsJson = False
 ) -> None:
-    """Show one cohort, and its metrics in the latest period that has data."""
+    """Show one cohort, and its metrics in the latest period with data."""
     api = Cohorts(company, token)
     cohort_id = api.find(cohort)
     found = api.get(f"/{cohort_id}")["cohort"]
@@ -199,7 +199,7 @@ def metrics(
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show a metric of a cohort, one row a period; each user is one observation."""
+    """Show a metric of a cohort, one row a period. Each user is one observation."""
     api = Cohorts(company, token)
     path = f"/{api.find(cohort)}/metrics"
     found = list(api.pages(path, "data", metric=metric, startDate=since, endDate=until))
@@ -208,9 +208,7 @@ def metrics(
 
 @app.command()
 def compare(
-    cohorts: Annotated[
-        list[str], typer.Argument(metavar="COHORT...", help="Up to 50 ids or names.")
-    ],
+    cohorts: Annotated[list[str], typer.Argument(metavar="COHORT", help="Up to 50 ids or names.")],
     metric: Metric,
     period: Annotated[
         str | None, typer.Option(help="Default: the latest with data of one of them.")
@@ -219,8 +217,14 @@ def compare(
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare cohorts by a metric: ranks, 95 % intervals, and the differences between pairs."""
+    """Compare cohorts by a metric.
+
+    Ranks, 95 % intervals, and the differences between pairs.
+    """
     api = Cohorts(company, token)
     body: dict[str, Any] = {"cohortIds": [api.find(one) for one in cohorts], "metric": metric}
     answer = api.post("/compare", body | ({"periodStart": period} if period else {}))
-    print(json.dumps(answer) if as_json else tables.comparison(answer["comparison"]))
+    if as_json:
+        print(json.dumps(answer))
+    else:
+        print(tables.comparison(answer["comparison"], len(set(body["cohortIds"]))))

@@ -14,7 +14,7 @@ Rows = Sequence[dict[str, Any]]
 def cohorts(found: Rows) -> str:
     """A line a cohort."""
     if not found:
-        return "no cohorts"
+        return "no cohorts; make one with `analytics cohort create`"
     table = text_table(
         ("COHORT", "MEMBERS", "CHANGED", "NAME"),
         [
@@ -78,8 +78,11 @@ def metrics(found: Rows) -> str:
     return text_table(tuple(columns.values()), rows)
 
 
-def comparison(found: dict[str, Any]) -> str:
-    """Cohorts by rank, then the pairs whose difference is most likely no chance first."""
+def comparison(found: dict[str, Any], asked: int) -> str:
+    """Cohorts by rank, then the pairs whose difference is most likely no chance first.
+
+    `asked` is how many cohorts were to be compared: one without data is in no answer.
+    """
     if found["periodStart"] is None:
         return f"no data of {found['metricName']}"
     ranked = text_table(
@@ -94,6 +97,8 @@ def comparison(found: dict[str, Any]) -> str:
         ],
     )
     lines = [f"{found['metricName']} in {found['periodStart']}", "", ranked]
+    if missing := asked - len(found["cohorts"]):
+        lines.append(f"{missing} more without data there; a new cohort has it within a minute")
     if found["pairs"]:
         lines += ["", _pairs(found)]
     return "\n".join(lines)

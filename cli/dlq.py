@@ -17,6 +17,7 @@ import typer
 from cli.api import Api, AsJson, Token
 from cli.refusal import one_line
 from cli.servers import read_settings
+from cli.table import text_table
 from events.accept import Reason
 
 app = typer.Typer(
@@ -65,10 +66,18 @@ def list_letters(
     if as_json:
         print(json.dumps(answer))
         return
-    for letter in answer["letters"]:
+    if answer["letters"]:
         print(
-            f"{letter['receivedAt']}  {letter['reason']:<20}  {letter['companyId'] or '-':<16}  "
-            f"{letter['id']}  {one_line(letter['detail'])[:100]}"
+            text_table(
+                ("RECEIVED (UTC)", "REASON", "COMPANY", "ID", "DETAIL"),
+                [
+                    (
+                        *(letter["receivedAt"][:19].replace("T", " "), letter["reason"]),
+                        *(letter["companyId"], letter["id"], letter["detail"][:100]),
+                    )
+                    for letter in answer["letters"]
+                ],
+            )
         )
     counts = ", ".join(f"{name} {count}" for name, count in answer["counts"].items())
     print(f"{answer['total']} in all: {counts}" if counts else "no dead letters")
@@ -96,13 +105,13 @@ def show(
 
 @app.command()
 def replay(
-    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...")] = None,
+    ids: Annotated[list[str] | None, typer.Argument(metavar="ID")] = None,
     reason: Annotated[Reason | None, typer.Option(help="All open ones of this reason.")] = None,
     every: Annotated[bool, typer.Option("--all", help="All open ones.")] = False,
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
-    """Decide again on open letters and store what is accepted now; repeating it does no harm."""
+    """Decide again on open letters. What is accepted now is stored; repeating it does no harm."""
     _check_choice(ids, reason, every)
     body = _choice(ids, reason) | ({"all": True} if every else {})
     api = _api(token)
@@ -130,12 +139,12 @@ def replay(
 @app.command()
 def discard(
     why: Annotated[str, typer.Option(help="Kept with the letters.")],
-    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...")] = None,
+    ids: Annotated[list[str] | None, typer.Argument(metavar="ID")] = None,
     reason: Annotated[Reason | None, typer.Option(help="All open ones of this reason.")] = None,
     token: Token = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take open letters off the list for good; they stay readable as discarded."""
+    """Take open letters off the list for good. They stay readable."""
     _check_choice(ids, reason)
     api = _api(token)
     discarded, closed = 0, []

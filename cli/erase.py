@@ -28,7 +28,7 @@ from pipelines.defs.retention.subject import Subject, SubjectError
 
 app = typer.Typer(
     name="erase",
-    help="Erase users and companies from every store, and apply the ledger after a restore.",
+    help="Erase users and companies: user, company, reapply, verify.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -49,7 +49,7 @@ def user(
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Erase a user; without --yes what there is is shown and asked about."""
+    """Erase a user. Without --yes what there is is shown and asked about."""
     with connected() as servers:
         companies = [company] if company else find_companies(servers[0], user_id)
         if not companies:
@@ -64,14 +64,14 @@ def company(
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Erase a whole company; without --yes what there is is shown and asked about."""
+    """Erase a whole company. Without --yes what there is is shown and asked about."""
     with connected() as servers:
         _erase(servers, [subject_of(company_id, None)], by, yes, as_json)
 
 
 @app.command()
 def reapply(as_json: AsJson = False) -> None:
-    """Apply the ledger to what is there now: after every restore. Repeating it does no harm."""
+    """Apply the ledger again, after a restore. Repeating it does no harm."""
     with connected() as servers, shown_progress(as_json=as_json) as progress:
         done = reapply_erasures(*servers, progress=progress)
     _report(done, as_json)
@@ -79,7 +79,7 @@ def reapply(as_json: AsJson = False) -> None:
 
 @app.command()
 def verify(as_json: AsJson = False) -> None:
-    """Look through all stores for what was erased; status 1 when something is left."""
+    """Look for what was erased in all stores. Status 1 when something is left."""
     with connected() as servers, shown_progress(as_json=as_json) as progress:
         finds = verify_erasures(*servers, progress=progress)
     if as_json:

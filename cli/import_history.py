@@ -49,7 +49,7 @@ def valid_company_or_none(value: str | None) -> str | None:
 
 def import_history(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="An event a line, also gzip.")
+        list[Path], typer.Argument(metavar="FILE", help="An event a line, also gzip.")
     ],
     company: Annotated[
         str | None,
@@ -64,7 +64,7 @@ def import_history(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a file.")] = False,
 ) -> None:
-    """Import events of the past; the same file twice, or cut and begun again, doubles nothing."""
+    """Import events of the past. A file given twice, or cut and begun again, doubles nothing."""
     settings = read_settings()
     if not settings.clickhouse_enabled:
         raise Refused("the warehouse is switched off; set CLICKHOUSE_ENABLED=true")

@@ -23,7 +23,7 @@ def migrate(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
-    """Apply the migrations of Postgres and ClickHouse that are missing; safe to repeat."""
+    """Apply the migrations that are missing. Safe to repeat."""
     settings = read_settings()
     try:
         done = run_migrations(settings, dry_run)

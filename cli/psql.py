@@ -12,7 +12,10 @@ from pipelines.postgres_programs import connection_variables, find_program
 
 
 def psql(context: typer.Context) -> None:
-    """Run psql with the settings' connection; all arguments are passed on, for example -c SQL."""
+    """Run psql with the settings' connection.
+
+    All arguments are passed on, for example -c SQL.
+    """
     url = read_settings().database_url.get_secret_value()
     try:
         program = find_program("psql")

@@ -110,6 +110,7 @@ def refuse_clickhouse(settings: Settings, error: ClickHouseError) -> Refused:
         # The client puts its own sentence before the server's, and after a syntax error the server
         # lists every keyword that it knows before the error's name.
         text = re.sub(r" Expected one of: .*(?= \([A-Z_]+\))", "", one_line(error))
+        text = re.sub(r" \(for url [^)]*\)$", "", text)
         return Refused(f"ClickHouse refused: {text[max(0, text.find('Code: ')) :]}")
     scheme = "https" if settings.clickhouse_secure else "http"
     address = f"{scheme}://{settings.clickhouse_host}:{settings.clickhouse_port}"

@@ -17,7 +17,8 @@ def text_table(names: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
         for column in range(len(names))
     ]
     right = [
-        bool(values) and all(isinstance(row[column], int | float | None) for row in values)
+        any(row[column] is not None for row in values)
+        and all(isinstance(row[column], int | float | None) for row in values)
         for column in range(len(names))
     ]
     lines = []

@@ -65,7 +65,10 @@ def tail(
         bool, typer.Option("--json", help="A JSON object an event: event, id, data.")
     ] = False,
 ) -> None:
-    """Print events as they come, and reconnect after the last one when the connection is cut."""
+    """Print events as they come.
+
+    When the connection is cut it comes back behind the last one.
+    """
     settings = read_settings()
     address = f"{url.rstrip('/') if url else api_url(settings)}/stream/updates"
     query = {"companyId": company} | ({"types": types} if types else {})

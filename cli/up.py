@@ -13,7 +13,10 @@ NEEDED = ("chdb", "psutil")
 
 
 def up() -> None:
-    """Start Postgres, NATS, ClickHouse, the sidecar and Dagster; Ctrl-C stops all of them."""
+    """Start the whole system; Ctrl-C stops it.
+
+    Postgres, NATS, ClickHouse, the sidecar, Dagster and a demo producer.
+    """
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
         raise Refused(

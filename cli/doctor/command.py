@@ -51,8 +51,9 @@ def doctor(
     token: Token = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
-    """Look at every part of a running system and say what is wrong and what to do; 1 if anything
-    failed.
+    """Say what is wrong with a running system, and what to do.
+
+    The exit code is 1 when anything failed.
     """
     began = time.monotonic()
     try:

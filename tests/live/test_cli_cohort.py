@@ -77,7 +77,10 @@ def test_a_cohort_from_its_filter_to_its_comparison(
     cohort: Run, settings: Settings, pg: psycopg.Connection, ch: Client
 ) -> None:
     populate(pg, ch)
-    assert cohort("list", *COMPANY)[:2] == (0, "no cohorts\n")
+    assert cohort("list", *COMPANY)[:2] == (
+        0,
+        "no cohorts; make one with `analytics cohort create`\n",
+    )
     for name, language in (("Ukrainian", "uk"), ("Arabic", "ar")):
         code, out, err = cohort(
             "create", name, "--filter", json.dumps({"language": language}), *COMPANY
@@ -130,6 +133,9 @@ def test_a_cohort_from_its_filter_to_its_comparison(
     assert [line.split()[-1] for line in lines[3:5]] == ["Ukrainian", "Arabic"]
     assert " to " in lines[-1]
     assert {"Ukrainian", "Arabic"} <= set(lines[-1].split())
+    assert cohort("create", "Nobody", "--filter", '{"language": "xx"}', *COMPANY)[0] == 0
+    _, out, _ = cohort("compare", "Arabic", "Nobody", "--metric", "integration_score", *COMPANY)
+    assert out.splitlines()[-1].startswith("1 more without data there")
 
 
 def test_what_is_refused_says_why(cohort: Run, monkeypatch: pytest.MonkeyPatch) -> None:

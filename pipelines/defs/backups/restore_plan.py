@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Literal
@@ -77,7 +77,7 @@ class RestorePlan:
                     held = self.backup.warehouse[table]
                     rows = sum(held[name].figures.rows for name in partitions)
                     lines.append(
-                        f"adds       to {self.database}.{table} the days {', '.join(partitions)}: "
+                        f"adds       to {self.database}.{table} the days {_days(partitions)}: "
                         f"{rows} rows; those that are there already are replaced by their key"
                     )
                 else:
@@ -169,8 +169,13 @@ def _choose_tables(
     partitions = tuple(sorted({f"{day:%Y%m%d}" for day in days}))
     held = backup.warehouse[TABLE_EVENTS]
     if missing := [one for one in partitions if one not in held]:
-        raise RestoreRefusedError(f"{backup.backup_id} has no events of {', '.join(missing)}")
+        raise RestoreRefusedError(f"{backup.backup_id} has no events of {_days(missing)}")
     return {TABLE_EVENTS: partitions}
+
+
+def _days(partitions: Iterable[str]) -> str:
+    """Ids of daily partitions as people write days."""
+    return ", ".join(f"{date.fromisoformat(one)}" for one in partitions)
 
 
 def _refuse_unknown_migrations(backup: Backup) -> None:

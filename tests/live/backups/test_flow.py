@@ -89,7 +89,7 @@ def test_lost_days_come_back_from_the_newest_backup_that_has_them(world: World) 
             if one.asset_observation
         }
         assert f"backup     {older.backup_id}" in plans["2026-10-30"]
-        assert "the days 20261031, 20261101: 2100 rows" in plans["2026-11-01"]
+        assert "the days 2026-10-31, 2026-11-01: 2100 rows" in plans["2026-11-01"]
 
         refused = run(
             world,
@@ -136,14 +136,18 @@ def test_the_command_line_takes_lists_plans_and_restores(
 
     taken = json.loads(analytics("backup", "--full", "--json"))
     assert taken["clickhouse"]["events"]["rows"] == 5000
-    assert "a backup" not in analytics("backups")
+    names, row = analytics("backups").splitlines()
+    assert names.split() == ["STARTED", "(UTC)", "STATE", "SIZE", "DRILL", "BACKUP", "ERROR"]
+    assert "  complete  " in row
+    assert row.endswith(taken["id"])
+    assert analytics("backups", "list").splitlines() == [names, row]
     [listed] = json.loads(analytics("backups", "--json"))["backups"]
     assert (listed["id"], listed["state"]) == (taken["id"], "complete")
     assert "restored whole" in analytics("backups", "drill")
     assert analytics("backups", "prune") == "nothing to remove\n"
     world.ch.command("ALTER TABLE events DROP PARTITION ID '20261030'")
     shown = analytics("restore", "--day", "2026-10-30", "--dry-run")
-    assert "the days 20261030: 3000 rows" in shown
+    assert "the days 2026-10-30: 3000 rows" in shown
     assert "proven by the drill" in shown
     refused = pytest.raises(Refused, match="nothing was done")
     with refused:
@@ -151,5 +155,5 @@ def test_the_command_line_takes_lists_plans_and_restores(
     done = json.loads(analytics("restore", "--day", "2026-10-30", "--yes", "--json"))
     assert done["rows"] == 3000
     assert world.events() == {"2026-10-30": 3000, "2026-10-31": 2000}
-    with pytest.raises(Refused, match="has no events of 20261225"):
+    with pytest.raises(Refused, match="has no events of 2026-12-25"):
         runner.invoke(app, ["restore", "--day", str(date(2026, 12, 25))], catch_exceptions=False)
