@@ -118,7 +118,12 @@ def declared_cadences() -> dict[str, Cadence]:
     """
     try:
         url = environment_settings().database_url.get_secret_value()
-        with psycopg.connect(url, connect_timeout=LOAD_TIMEOUT_SECONDS) as pg:
-            return {state.view: state.cadence for state in read_view_states(pg)}
+        with psycopg.connect(
+            url,
+            connect_timeout=LOAD_TIMEOUT_SECONDS,
+            options=f"-c statement_timeout={LOAD_TIMEOUT_SECONDS}s",
+        ) as pg:
+            rows = pg.execute(statement("postgres/select_view_cadences")).fetchall()
+            return {view: Cadence(*cadence) for view, *cadence in rows}
     except (psycopg.Error, SettingsError):
         return {}

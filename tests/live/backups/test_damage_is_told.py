@@ -18,7 +18,7 @@ CHECK = "check/restore_drills/the_newest_backup_restores"
 def test_a_damaged_backup_reaches_the_webhook_by_name_and_so_does_the_next_good_one(
     world: World,
 ) -> None:
-    with dg.DagsterInstance.ephemeral() as instance, http_receiver() as receiver:
+    with dg.instance_for_test() as instance, http_receiver() as receiver:
         watched = world.settings.model_copy(
             update={
                 "clickhouse_enabled": False,

@@ -48,7 +48,8 @@ def receiver() -> Iterator[HttpReceiver]:
 
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as made:
+    # An ephemeral one keeps no ticks.
+    with dg.instance_for_test() as made:
         yield made
 
 
