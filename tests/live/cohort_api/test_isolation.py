@@ -256,7 +256,8 @@ def test_no_request_shows_another_companys_data(
     assert answer.status_code < 500, answer.text
     assert not house.leaks(answer, sent), answer.text
     if kind in {"none", "forged", "nothing"} and path.startswith("/cohort"):
-        assert answer.status_code in {401, 404, 405}, answer.text
+        # A slash too many is sent on to the route, which asks for a token.
+        assert answer.status_code in {307, 401, 404, 405}, answer.text
     assert (house.b.fingerprint(house.pg), house.c.fingerprint(house.pg)) == before
 
 
