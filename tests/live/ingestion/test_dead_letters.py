@@ -240,7 +240,14 @@ async def test_the_command_line_lists_shows_replays_and_discards(
         return await asyncio.to_thread(dlq, *arguments)
 
     table = await run("list")
-    assert table.splitlines()[0].split() == "RECEIVED (UTC) REASON COMPANY ID DETAIL".split()
+    assert table.splitlines()[0].split() == [
+        "RECEIVED",
+        "(UTC)",
+        "REASON",
+        "COMPANY",
+        "ID",
+        "DETAIL",
+    ]
     assert all(one["id"] in table for one in found)
     assert "no_company 3" in table
     assert json.loads(await run("list", "--reason", "no_company", "--json"))["total"] == 3
