@@ -68,7 +68,7 @@ class ProgressLines(Progress):
     def show_advance(self) -> None:
         """The step is further than before."""
         if self._total and time.monotonic() - self._said_at >= LINE_SECONDS:
-            _say(f"{self._what}: {self.amounts()}")
+            _say(f"{self._what}: {self.amounts(self._done)}")
             self._said_at = time.monotonic()
 
     def finish_step(self) -> None:
@@ -77,12 +77,12 @@ class ProgressLines(Progress):
     def leave(self) -> None:
         """Something else is written next."""
 
-    def amounts(self) -> str:
-        """What is done of the step, e.g. `45%  12.1 of 26.8 MiB`."""
-        share = f"{100 * self._done // self._total:3}%"
+    def amounts(self, done: int) -> str:
+        """So much of the step is done, e.g. `45%  12.1 of 26.8 MiB`."""
+        share = f"{100 * done // self._total:3}%"
         if self._unit == "bytes":
-            return f"{share}  {self._done / MIB:.1f} of {self._total / MIB:.1f} MiB"
-        return f"{share}  {self._done} of {self._total} {self._unit}".rstrip()
+            return f"{share}  {done / MIB:.1f} of {self._total / MIB:.1f} MiB"
+        return f"{share}  {done} of {self._total} {self._unit}".rstrip()
 
 
 class ProgressBars(ProgressLines):
@@ -120,10 +120,11 @@ class ProgressBars(ProgressLines):
         line = self._what
         if self._total:
             least, most = BAR_WIDTHS
-            amounts = self.amounts()
-            width = min(most, max(least, columns - len(f"{line}  [] {amounts}")))
+            # As wide from the beginning as there is room for at the end.
+            room = columns - len(f"{line}  [] {self.amounts(self._total)}")
+            width = min(most, max(least, room))
             full = width * self._done // self._total
-            line += f"  [{'#' * full}{'-' * (width - full)}] {amounts}"
+            line += f"  [{'#' * full}{'-' * (width - full)}] {self.amounts(self._done)}"
         _say(f"{TO_LINE_START}{line[:columns]}{CLEAR_LINE}", end="")
         self._in_line = True
 
