@@ -118,6 +118,7 @@ async def test_what_nobody_stored_before_it_left_the_stream_is_no_silent_gap(
     assert await resume(sidecar.url, reset[1]) == ([7], None)
     await asyncio.to_thread(sidecar.stop)
     await producer.nats.jetstream().purge_stream(EVENTS_STREAM)
+    await producer.numbers(0, 1, "another-company")
     await asyncio.to_thread(sidecar.start)
     assert await resume(sidecar.url, reset[1]) == ([7], None)
     assert (await resume(sidecar.url, last))[1] == reset
