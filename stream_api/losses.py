@@ -68,10 +68,11 @@ class Losses:
             self._life_ms = life_ms
         if first - 1 > self._floor:
             await self._count(first)
-        self._floor = floor
+        # A consumer that is made anew begins below what was stored before.
+        self._floor = max(self._floor, floor)
         now = time.monotonic()
         if now - self._floor_kept_at > KEEP_FLOOR_SECONDS:
-            await self._keep(FLOOR, floor)
+            await self._keep(FLOOR, self._floor)
             self._floor_kept_at = now
         self._looked.set()
 
