@@ -26,7 +26,7 @@ from events.accept import Event, Rejection, accept
 from stream_api.delivery import parse_delivery
 from stream_api.hub import Hub
 from stream_api.nats_client import NatsClient, subject_text
-from stream_api.streams import created_ms, ensure_streams
+from stream_api.streams import created_ms, ensure_streams, last_message_ms
 from stream_api.telemetry import StreamMetrics
 from stream_api.wire import Status, WireMessage
 
@@ -111,7 +111,10 @@ class Feed:
         if created != self._hub.stream_created_ms:
             first_life = self._hub.stream_created_ms == 0
             start = max(info.state.first_seq - 1, last - WARM_EVENTS, 0) if first_life else 0
-            self._hub.begin(created, start, created)
+            # Nothing is left to read that would say when the stream got there; without the time
+            # every resume point would seem to be of a life that is still to begin.
+            ms = await last_message_ms(self._nats) if 0 < last == start else created
+            self._hub.begin(created, start, ms)
         elif last < self._hub.position.seq:
             # The same stream with a lower sequence: a purge or a restored older copy.
             self._hub.begin(created, last, self._hub.position.ms)

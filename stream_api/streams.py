@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
+from nats.aio.client import Client as Nats
 from nats.js import JetStreamContext
 from nats.js.api import (
     AckPolicy,
@@ -25,6 +27,7 @@ from config.names import (
 )
 from config.settings import Settings
 from config.subjects import covers
+from events.stream_range import epoch_ms
 
 DUPLICATE_WINDOW_SECONDS = 120
 # Messages that instances hold between fetch and commit. The default of 1,000 would be less than
@@ -107,6 +110,18 @@ def widened(current: Sequence[str], wanted: Sequence[str]) -> list[str]:
     lacking = [one for one in wanted if not any(covers(other, one) for other in current)]
     kept = [one for one in current if not any(covers(other, one) for other in lacking)]
     return kept + lacking
+
+
+async def last_message_ms(nats: Nats) -> int:
+    """Stream time of the newest message of the event stream, also of one that has left it since.
+
+    Asked of the server itself: nats-py leaves it out of what it reads.
+
+    Raises:
+        nats.errors.Error: no answer within 5 s.
+    """
+    answer = await nats.request(f"$JS.API.STREAM.INFO.{EVENTS_STREAM}", b"", timeout=5)
+    return epoch_ms(json.loads(answer.data)["state"]["last_ts"])
 
 
 def created_ms(info: StreamInfo) -> int:

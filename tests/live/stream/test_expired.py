@@ -9,6 +9,7 @@ from clickhouse_connect.driver.client import Client
 
 from config.names import EVENTS_STREAM, SINK_CONSUMER
 from stream_api.connection import ResetReason
+from stream_api.replay import LIFE_TIMEOUT_SECONDS
 from tests.live.api import samples
 from tests.live.producer import Producer
 from tests.live.sidecar import SidecarProcess, open_stream
@@ -90,6 +91,24 @@ async def test_ids_older_than_the_stream(
     assert await resume(sidecar.url, oldest) == ([4], None)
     resets = await asyncio.to_thread(samples, sidecar.url, "analytics_stream_resets_total")
     assert resets == {expired: 3, unavailable: 1}
+
+
+async def test_resuming_on_an_instance_that_found_the_stream_empty_does_not_wait(
+    sidecar: SidecarProcess, producer: Producer
+) -> None:
+    async with open_stream(sidecar.url, COMPANY) as stream:
+        await stream.until_connected()
+        await producer.numbers(0, 2, COMPANY)
+        first, last = [one.id for one in await stream.take(2)]
+    await until_stored(producer, 2)
+    await asyncio.to_thread(sidecar.stop)
+    await producer.nats.jetstream().purge_stream(EVENTS_STREAM)
+    await asyncio.to_thread(sidecar.start)
+    async with asyncio.timeout(LIFE_TIMEOUT_SECONDS):
+        assert await resume(sidecar.url, first) == ([1], None)
+        assert await resume(sidecar.url, last) == ([], None)
+    await producer.numbers(2, 3, COMPANY)
+    assert await resume(sidecar.url, last) == ([2], None)
 
 
 async def test_what_nobody_stored_before_it_left_the_stream_is_no_silent_gap(
