@@ -206,7 +206,7 @@ def test_companies_are_resynced_as_partitions(
         },
     )
 
-    assert [row[1] for row in warehouse_state(ch).cohorts] == ["other", "third"]
+    assert {row[1] for row in warehouse_state(ch).cohorts} == {"other", "third"}
     written = {
         event.partition: event.materialization.metadata["rows"].value
         for event in result.get_asset_materialization_events()

@@ -63,5 +63,5 @@ def test_a_cohort_is_created_filled_and_synced(
     assert row == (
         "Ukrainian Mentorship Program",
         "Participants in Ukrainian mentorship program",
-        '{"language":"uk","program":"mentorship"}',
+        '{"program":"mentorship","language":"uk"}',
     )
