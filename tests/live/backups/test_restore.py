@@ -137,7 +137,7 @@ def test_a_day_comes_back_beside_newer_rows_as_often_as_one_likes(world: World) 
         world.restore(days=wanted)
         assert world.events() == {"2026-10-30": 3000, "2026-10-31": 2700}
     assert world.companies() == {"two", "late"}
-    with pytest.raises(RestoreRefusedError, match="no events of 20261225"):
+    with pytest.raises(RestoreRefusedError, match="no events of 2026-12-25"):
         world.plan(days=[date(2026, 12, 25)])
 
 
