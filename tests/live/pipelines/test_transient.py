@@ -117,12 +117,15 @@ def test_each_asset_waits_for_servers_that_are_away(
     asset = ASSETS[name]
     monkeypatch.setenv("DATABASE_URL", "postgresql://teei@127.0.0.1:1/none")
     monkeypatch.setenv("CLICKHOUSE_PORT", "1")
-    days = asset.partitions_def
-    result = dg.materialize(
-        [asset],
-        partition_key=days.get_first_partition_key() if days else None,
-        raise_on_error=False,
-    )
+    partitions = asset.partitions_def
+    with dg.DagsterInstance.ephemeral() as instance:
+        key = None
+        if isinstance(partitions, dg.DynamicPartitionsDefinition):
+            key = "company"
+            instance.add_dynamic_partitions(str(partitions.name), [key])
+        elif partitions is not None:
+            key = partitions.get_first_partition_key()
+        result = dg.materialize([asset], instance=instance, partition_key=key, raise_on_error=False)
     repeats = [one for one in result.all_events if one.event_type_value == "STEP_RESTARTED"]
     assert (len(repeats), result.success) == (transient.RETRIES, False)
 
