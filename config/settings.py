@@ -121,6 +121,7 @@ class Settings(BaseModel):
 
     # Streaming
     event_subjects: str = ",".join(EVENT_SUBJECTS)
+    """Subjects that the stream of events takes, joined by commas; it is widened, never narrowed."""
     stream_heartbeat_s: Annotated[float, Field(gt=0, le=3600)] = 30
     """Seconds between two heartbeats of a stream."""
     stream_buffer_bytes: Annotated[int, Field(ge=4096)] = 262_144

@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
+from config.tasks import end_tasks
 from embedded.child import Child, ChildError
 from embedded.leftovers import ProcessRecords
 from embedded.part import Part, Step
@@ -86,9 +87,7 @@ class Supervisor:
             await self._first_end(tasks, stopped)
         finally:
             self._stopping.set()
-            for task in (*tasks, stopped):
-                task.cancel()
-            await asyncio.gather(*tasks, stopped, return_exceptions=True)
+            await end_tasks([*tasks, stopped])
             await self._stop_all()
 
     async def _first_end(

@@ -22,6 +22,7 @@ from prometheus_client import CollectorRegistry, disable_created_metrics
 
 from config.logging import fields
 from config.settings import Settings
+from config.tasks import end_tasks
 from sql.migrations import MigrationError, PostgresMigrations
 from stream_api.auth import Authenticator
 from stream_api.cluster import Cluster
@@ -114,9 +115,7 @@ class Sidecar:
         self._stopping = True
         if self.health.sink is not None:
             await self.health.sink.drain()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(self._tasks)
         for nats in (self.sink_nats, self.nats):
             try:
                 if nats.is_connected:

@@ -152,6 +152,28 @@ async def test_a_child_that_never_answers_counts_as_dead(
     await run
 
 
+async def test_what_runs_beside_and_loses_its_cancellation_is_cancelled_again(
+    build: Callable[..., Supervisor],
+) -> None:
+    lost = []
+
+    async def watch() -> None:
+        while True:
+            try:
+                await asyncio.sleep(600)
+            except asyncio.CancelledError:
+                if lost:
+                    raise
+                lost.append("once")
+
+    supervisor = build()
+    run = asyncio.create_task(supervisor.run([watch()]))
+    await asyncio.sleep(0)
+    supervisor.stop()
+    await run
+    assert lost == ["once"]
+
+
 async def test_a_child_deaf_to_sigterm_is_killed_with_its_own_children(
     build: Callable[..., Supervisor], tmp_path: Path
 ) -> None:

@@ -34,6 +34,7 @@ COMPANIES_A_RUN = 20
     group_name=GROUP,
     owners=OWNERS,
     kinds={"postgres", "clickhouse"},
+    metadata={"when_it_fails": "docs/runbook/cohorts.md#parity-failed"},
     pool=POOL,
 )
 def resynced_companies(
