@@ -8,6 +8,7 @@ and thereby this working tree's code.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import shutil
@@ -109,9 +110,10 @@ class Terminals:
         return (self.folder / name).read_text(encoding="utf-8")
 
     def close(self) -> None:
-        for process in reversed(self._staying.values()):
-            process.terminate()
-            process.wait(30)
+        with contextlib.ExitStack() as ending:
+            for process in self._staying.values():
+                ending.callback(process.wait, 30)
+                ending.callback(process.terminate)
 
 
 @pytest.fixture
