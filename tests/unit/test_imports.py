@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,3 +53,10 @@ def test_config_needs_only_pydantic() -> None:
     for path in (REPOSITORY / "config").rglob("*.py"):
         outside |= set(imported(ast.parse(path.read_text(encoding="utf-8"))))
     assert outside & {"fastapi", "dagster", "nats", "psycopg", "clickhouse_connect"} == set()
+
+
+def test_the_command_line_does_without_dagster() -> None:
+    """Loading it is a third of what a person waits for."""
+    asked = "import sys, cli.__main__; print('dagster' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

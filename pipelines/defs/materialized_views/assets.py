@@ -67,7 +67,9 @@ def materialized_view(
             "cadences": "SELECT * FROM analytics_mvs",
             "when_it_fails": "docs/operations.md#alert-view",
         },
-        freshness_policy=cadence.freshness,
+        freshness_policy=dg.FreshnessPolicy.time_window(
+            fail_window=cadence.late_after, warn_window=cadence.warned_after
+        ),
         pool=POOL,
     )
     def refresh(

@@ -10,7 +10,6 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-import dagster as dg
 import psycopg
 
 from config import SettingsError
@@ -51,13 +50,6 @@ class Cadence(NamedTuple):
     def late_after(self) -> timedelta:
         """Age at which its data is older than the cadence can explain."""
         return self.closed + timedelta(minutes=LATE_AFTER * self.every_minutes + 1)
-
-    @property
-    def freshness(self) -> dg.FreshnessPolicy:
-        """The same for Dagster."""
-        return dg.FreshnessPolicy.time_window(
-            fail_window=self.late_after, warn_window=self.warned_after
-        )
 
     def __str__(self) -> str:
         hours = "" if self.first_hour is None else f" from {self.first_hour} to {self.last_hour} h"
