@@ -7,7 +7,6 @@ the server hears nothing of us, which it tolerates for minutes.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 
 import nats
 from nats.aio.client import Client as Nats
-from nats.js.errors import KeyNotFoundError, NoKeysError, NotFoundError
+from nats.js.errors import NotFoundError
 
 from config import Settings
 from config.names import ERASURES_BUCKET, EVENTS_STREAM, SINK_CONSUMER
@@ -248,15 +247,18 @@ class EventStream:
         return self._runner.run(self._kept_erasures())
 
     async def _kept_erasures(self) -> list[bytes]:
+        # Not by `keys()`: nats-py takes a bucket for read to its end when the server has sent it
+        # all, also what it has not looked at yet itself, and then says that there is nothing.
+        bucket = f"KV_{ERASURES_BUCKET}"
         try:
-            bucket = await self._js.key_value(ERASURES_BUCKET)
-            keys = await bucket.keys()
-        except (NotFoundError, NoKeysError):
+            state = (await self._js.stream_info(bucket)).state
+            values, seq = [], state.first_seq
+            while seq <= state.last_seq:
+                entry = await self._js.get_msg(bucket, seq=seq, subject=">", next=True)
+                values.append(entry.data or b"")
+                seq = (entry.seq or seq) + 1
+        except NotFoundError:
             return []
-        values = []
-        for key in keys:
-            with contextlib.suppress(KeyNotFoundError):
-                values.append((await bucket.get(key)).value or b"")
         return values
 
     def put_aside(self, letters: Sequence[DeadLetter]) -> list[int]:

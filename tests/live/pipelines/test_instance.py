@@ -207,6 +207,14 @@ def test_a_change_is_in_clickhouse_within_a_minute_and_a_killed_run_is_failed_by
     with dg.DagsterInstance.from_config(environment["DAGSTER_HOME"]) as instance:
         assert instance.run_monitoring_enabled
         view, *_ = VIEWS
+        # The schedule, that could be due just now, would take the place in the pool.
+        pg.execute(
+            "UPDATE analytics_mvs SET first_hour = (extract(hour FROM now()) + 12)::int % 24,"
+            " last_hour = (extract(hour FROM now()) + 13)::int % 24"
+        )
+        wait_until(
+            lambda: not instance.get_runs(dg.RunsFilter(job_name=REFRESH_JOB, statuses=UNDER_WAY))
+        )
         pg.execute("SELECT pg_advisory_lock(28022, hashtext(%s))", (view,))
         killed = queue_run(instance, REFRESH_JOB)
         pid = wait_until(lambda: process_of(instance, killed))
