@@ -58,6 +58,7 @@ def rows_match_postgres(
             asset_key=asset,
             check_name=ROWS_MATCH,
             passed=not parity.tables[asset.path[-1]].differing,
+            description=say(asset, parity),
             metadata=describe(asset, parity),
         )
 
@@ -76,6 +77,14 @@ def describe(asset: dg.AssetKey, parity: Parity) -> Mapping[str, int | list[str]
         "rows_pending": table.pending,
         "differences": table.shown,
     }
+
+
+def say(asset: dg.AssetKey, parity: Parity) -> str | None:
+    """What an alert says of it; None when nothing differs."""
+    table = parity.tables[asset.path[-1]]
+    if not table.differing:
+        return None
+    return f"rows that differ: {table.differing}; Postgres has {table.rows}. {table.shown[0]}"
 
 
 def log_drift(context: dg.OpExecutionContext, asset: dg.AssetKey, parity: Parity) -> None:

@@ -5,7 +5,7 @@ from pydantic import Field
 
 from pipelines.databases import Databases
 from pipelines.defs.cohorts.assets import COHORTS, POOL, USER_COHORTS
-from pipelines.defs.cohorts.checks import ROWS_MATCH, describe, log_drift
+from pipelines.defs.cohorts.checks import ROWS_MATCH, describe, log_drift, say
 from pipelines.defs.cohorts.parity import compare_rows, repair_rows
 from pipelines.transient import repeated_if_transient
 
@@ -42,6 +42,7 @@ def repaired_cohort_rows(
                 asset_key=asset,
                 check_name=ROWS_MATCH,
                 passed=not left.tables[asset.path[-1]].differing,
+                description=say(asset, left),
                 metadata=describe(asset, left),
             )
         )

@@ -140,6 +140,12 @@ def test_checks_fail_on_a_bad_filter_and_on_drift(
         "rows_changed": 0,
         "rows_pending": 0,
     }
+    [said] = [
+        one.description or ""
+        for one in result.get_asset_check_evaluations()
+        if one.check_name == "rows_match_postgres" and not one.passed
+    ]
+    assert said.startswith("rows that differ: 4; Postgres has 4. acme: user ")
     # The same figures as an observation are what the asset's page plots.
     assert observed(result, USER_COHORTS) == [4]
     assert observed(result, COHORTS) == [0]
