@@ -181,6 +181,7 @@ def test_both_databases_lost_come_back_by_one_command_from_the_backups_alone(
     monkeypatch.setenv("CLICKHOUSE_HOST", world.settings.clickhouse_host)
     monkeypatch.setenv("CLICKHOUSE_PORT", str(world.settings.clickhouse_port))
     monkeypatch.setenv("CLICKHOUSE_DATABASE", name)
+    monkeypatch.setenv("NATS_URL", world.settings.nats_url.get_secret_value())
     done = CliRunner().invoke(app, ["restore", "--yes"], catch_exceptions=False)
     assert f"restored {last.backup_id}" in done.stdout
     world.pg = psycopg.connect(url, autocommit=True)
