@@ -27,13 +27,13 @@ from tests.live.sidecar import SidecarProcess, environment, open_stream
 from tests.live.waiting import until
 
 ROOT = Path(__file__).parents[3]
-EVENTS = 200_000
+EVENTS = 1_000_000
 BEGIN = datetime(2026, 5, 1, tzinfo=UTC)
 NOW_MS = int(datetime(2026, 10, 1, tzinfo=UTC).timestamp() * 1000)
 
 
 def event(n: int, **members: Any) -> dict[str, Any]:
-    moment = BEGIN + timedelta(seconds=n * 20)
+    moment = BEGIN + timedelta(seconds=n * 4)
     return {
         "companyId": f"company-{n % 7}",
         "userId": f"user-{n % 500}",
@@ -68,7 +68,7 @@ class Importer:
 
     def __call__(self, *arguments: object, code: int = 0) -> str:
         process = self.start(*arguments)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=300)
         assert process.returncode == code, err
         return out if code == 0 else err
 
@@ -96,6 +96,7 @@ def totals(ch: Client) -> tuple[int, int, float]:
     return int(events), int(rows), float(values)
 
 
+@pytest.mark.timeout(600)
 async def test_an_import_that_is_killed_goes_on_and_stores_every_event_once(
     importer: Importer, ch: Client, tmp_path: Path
 ) -> None:
