@@ -2,6 +2,8 @@
 
 Source: the process environment, then a file `.env` beside it (the environment wins). An empty
 value counts as unset. Names of variables are the field names in upper case.
+
+One page, because a setting is looked for by its name; most of it is what each is for.
 """
 
 from __future__ import annotations

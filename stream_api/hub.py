@@ -1,7 +1,7 @@
 """The hub: every event of the stream in, every company's open streams out.
 
 All of it runs on one event loop, so a step without `await` is atomic: that is what makes the seam
-between replay and live exact.
+between replay and live exact. One page for that reason: what shares a step is read together.
 """
 
 from __future__ import annotations

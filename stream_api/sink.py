@@ -6,6 +6,8 @@ into another batch, so idempotence is the row's: its key is its id (see
 
 While ClickHouse is away nothing more is fetched: the backlog waits in JetStream, and what is held
 is renewed. A row that the engine refuses is found by splitting the batch; it alone is put aside.
+
+One page: fetching, committing and answering share the batch and one state of waiting.
 """
 
 from __future__ import annotations
