@@ -7,6 +7,10 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from nats.js import JetStreamContext
+
+from config.names import EVENTS_STREAM, SINK_CONSUMER
+
 POLL_SECONDS = 0.05
 T = TypeVar("T")
 
@@ -20,3 +24,17 @@ async def until(read: Callable[[], T], wanted: Callable[[T], bool], seconds: flo
             return value
         assert time.monotonic() < deadline, f"still {value!r} after {seconds} s"
         await asyncio.sleep(POLL_SECONDS)
+
+
+async def until_acknowledged(js: JetStreamContext, seq: int, seconds: float = 30) -> None:
+    """Wait until the sink has acknowledged every message of the stream up to `seq`.
+
+    By its number: the server takes a message before the stream counts it, so that a consumer with
+    nothing pending may not have heard of it yet.
+    """
+    async with asyncio.timeout(seconds):
+        while True:
+            floor = (await js.consumer_info(EVENTS_STREAM, SINK_CONSUMER)).ack_floor
+            if floor is not None and floor.stream_seq >= seq:
+                return
+            await asyncio.sleep(POLL_SECONDS)

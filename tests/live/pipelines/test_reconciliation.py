@@ -15,10 +15,9 @@ from clickhouse_connect.driver.client import Client
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from nats.js import JetStreamContext
 from nats.js.api import StreamConfig
 
-from config.names import DLQ_STREAM, EVENTS_STREAM, SINK_CONSUMER
+from config.names import DLQ_STREAM, EVENTS_STREAM
 from config.settings import Settings
 from events.accept import Event, Rejection, accept
 from events.event_id import IMPORT_SEQ
@@ -31,7 +30,7 @@ from pipelines.event_stream import EventStreams
 from tests.live.conftest import NatsProcess
 from tests.live.producer import Producer
 from tests.live.sidecar import SidecarProcess
-from tests.live.waiting import until
+from tests.live.waiting import until, until_acknowledged
 
 CHECK = "every_event_is_stored_once"
 # What `publish_everything` sends.
@@ -87,20 +86,6 @@ async def flow(settings: Settings) -> Flow:
     return Flow(settings)
 
 
-async def stored(sidecar: SidecarProcess, js: JetStreamContext) -> None:
-    """Wait until the sink has acknowledged everything that `publish_everything` sent.
-
-    By its number: the server takes a message before the stream counts it, so that a consumer with
-    nothing pending may not have heard of it yet.
-    """
-    async with asyncio.timeout(30):
-        while True:
-            info = await js.consumer_info(EVENTS_STREAM, SINK_CONSUMER)
-            if info.ack_floor is not None and info.ack_floor.stream_seq >= MESSAGES:
-                return
-            await asyncio.sleep(0.05)
-
-
 async def run(flow: Flow, job: Any = reconcile_job, hour: datetime | None = None) -> dict[str, Any]:
     """Dagster's steps run a loop of their own, so they need a thread of their own."""
     return await asyncio.to_thread(flow.run, job, hour)
@@ -121,7 +106,7 @@ async def test_losses_are_named_and_repaired_from_the_stream(
 ) -> None:
     js = producer.nats.jetstream()
     await publish_everything(producer)
-    await stored(sidecar, js)
+    await until_acknowledged(js, MESSAGES)
     found = await run(flow)
     assert found["passed"], found
     assert (found["streamed"], found["stored"], found["dead_letters"]) == (12, 10, 2)
@@ -169,7 +154,7 @@ async def test_rows_that_no_message_explains_and_doubled_ones_fail_the_check(
     sidecar: SidecarProcess, producer: Producer, flow: Flow, ch: Client
 ) -> None:
     await publish_everything(producer)
-    await stored(sidecar, producer.nats.jetstream())
+    await until_acknowledged(producer.nats.jetstream(), MESSAGES)
     # The same event under another key is what a reader would count twice; an import is no row of
     # the stream's, and an event of an hour before is not of this one.
     ch.command(
@@ -215,7 +200,7 @@ async def test_hours_that_the_stream_has_lost_are_not_checkable_any_more(
 ) -> None:
     js = producer.nats.jetstream()
     await publish_everything(producer)
-    await stored(sidecar, js)
+    await until_acknowledged(js, MESSAGES)
     for back in (1, 30):  # before the stream was made
         found = await run(flow, hour=flow.hour - timedelta(hours=back))
         assert (found["state"], found["severity"]) == ("not_checkable", dg.AssetCheckSeverity.WARN)

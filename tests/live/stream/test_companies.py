@@ -7,10 +7,9 @@ import json
 
 import httpx
 
-from config.names import EVENTS_STREAM, SINK_CONSUMER
 from tests.live.producer import Producer
 from tests.live.sidecar import SidecarProcess, open_stream
-from tests.live.waiting import POLL_SECONDS
+from tests.live.waiting import until_acknowledged
 
 COMPANIES = ("a", "b", "c")
 
@@ -24,17 +23,6 @@ async def publish(producer: Producer, start: int, stop: int) -> None:
 
 def of(start: int, stop: int, companies: str) -> list[int]:
     return [n for n in range(start, stop) if COMPANIES[n % 3] in companies]
-
-
-async def stored_up_to(producer: Producer, seq: int) -> None:
-    """Wait until the sink has acknowledged everything up to a sequence."""
-    js = producer.nats.jetstream()
-    async with asyncio.timeout(20):
-        while True:
-            floor = (await js.consumer_info(EVENTS_STREAM, SINK_CONSUMER)).ack_floor
-            if floor is not None and floor.stream_seq >= seq:
-                return
-            await asyncio.sleep(POLL_SECONDS)
 
 
 async def test_events_of_several_companies_come_in_the_streams_order(
@@ -59,7 +47,7 @@ async def test_events_of_several_companies_come_in_the_streams_order(
         # The channel of this stream has them all in memory.
         assert await replayed(live[0].id, "a,b") == of(1, 300, "ab")
         # Other lists have new channels: theirs come from the warehouse, and from the stream.
-        await stored_up_to(producer, 300)
+        await until_acknowledged(producer.nats.jetstream(), 300)
         await publish(producer, 300, 330)
         assert await replayed(position, "a,c") == of(0, 330, "ac")
         assert await replayed(live[0].id, "a,b,c") == of(1, 330, "abc")

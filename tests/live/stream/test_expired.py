@@ -7,13 +7,13 @@ import json
 
 from clickhouse_connect.driver.client import Client
 
-from config.names import EVENTS_STREAM, SINK_CONSUMER
+from config.names import EVENTS_STREAM
 from stream_api.connection import ResetReason
 from stream_api.replay import LIFE_TIMEOUT_SECONDS
 from tests.live.api import samples
 from tests.live.producer import Producer
 from tests.live.sidecar import SidecarProcess, open_stream
-from tests.live.waiting import until
+from tests.live.waiting import until, until_acknowledged
 
 COMPANY = "c"
 
@@ -29,16 +29,6 @@ async def resume(url: str, last_id: str) -> tuple[list[int], tuple[str, str | No
     return [one["n"] for one in said], None
 
 
-async def until_stored(producer: Producer, seq: int) -> None:
-    """Wait until the sink has acknowledged everything up to a sequence."""
-    async with asyncio.timeout(30):
-        while True:
-            info = await producer.nats.jetstream().consumer_info(EVENTS_STREAM, SINK_CONSUMER)
-            if info.ack_floor is not None and info.ack_floor.stream_seq >= seq:
-                return
-            await asyncio.sleep(0.05)
-
-
 async def test_ids_older_than_the_stream(
     sidecar: SidecarProcess, producer: Producer, ch: Client
 ) -> None:
@@ -51,13 +41,13 @@ async def test_ids_older_than_the_stream(
             position = second.last_id
         await producer.numbers(1, 3, COMPANY)
         await stream.take(2)
-    await until_stored(producer, 3)
+    await until_acknowledged(producer.nats.jetstream(), 3)
     # Neither the stream nor the memory of an instance has them any more.
     await asyncio.to_thread(sidecar.stop)
     await producer.nats.jetstream().purge_stream(EVENTS_STREAM)
     await producer.numbers(0, 1, "another-company")
     await asyncio.to_thread(sidecar.start)
-    await until_stored(producer, 4)
+    await until_acknowledged(producer.nats.jetstream(), 4)
 
     assert await resume(sidecar.url, first) == ([1, 2], None)
     assert await resume(sidecar.url, position) == ([1, 2], None)
@@ -100,7 +90,7 @@ async def test_resuming_on_an_instance_that_found_the_stream_empty_does_not_wait
         await stream.until_connected()
         await producer.numbers(0, 2, COMPANY)
         first, last = [one.id for one in await stream.take(2)]
-    await until_stored(producer, 2)
+    await until_acknowledged(producer.nats.jetstream(), 2)
     await asyncio.to_thread(sidecar.stop)
     await producer.nats.jetstream().purge_stream(EVENTS_STREAM)
     await asyncio.to_thread(sidecar.start)
@@ -118,7 +108,7 @@ async def test_what_nobody_stored_before_it_left_the_stream_is_no_silent_gap(
         await stream.until_connected()
         await producer.numbers(0, 3, COMPANY)
         first, _, last = [one.id for one in await stream.take(3)]
-    await until_stored(producer, 3)
+    await until_acknowledged(producer.nats.jetstream(), 3)
     floors = "SELECT count() FROM processing_checkpoints WHERE name = 'sink floor'"
     await until(lambda: ch.query(floors).result_rows, lambda rows: rows == [(1,)])
     await asyncio.to_thread(sidecar.stop)
@@ -127,7 +117,7 @@ async def test_what_nobody_stored_before_it_left_the_stream_is_no_silent_gap(
     await producer.nats.jetstream().purge_stream(EVENTS_STREAM)
     await producer.numbers(6, 8, COMPANY)
     await asyncio.to_thread(sidecar.start)
-    await until_stored(producer, 8)
+    await until_acknowledged(producer.nats.jetstream(), 8)
     for lost in (first, last):
         replayed, reset = await resume(sidecar.url, lost)
         assert (replayed, reset and reset[0]) == ([], ResetReason.HISTORY_UNAVAILABLE.value)
