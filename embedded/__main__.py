@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Awaitable
 from pathlib import Path
 
 from config import SettingsError
@@ -73,13 +74,19 @@ async def _up(addresses: Addresses, data: Path, environ: dict[str, str]) -> int:
     for number in STOP_SIGNALS:
         loop.add_signal_handler(number, _stop, supervisor)
     _say(f"starting in {addresses.settings.analytics_data} (logs: {logs})")
-    await supervisor.run(beside=[_show(supervisor, addresses, environ)])
+    await supervisor.run(beside=_shows(supervisor, addresses, environ))
     _say(f"stopped; the data stays in {addresses.settings.analytics_data}. `make up` goes on.")
     return 0
 
 
-async def _show(supervisor: Supervisor, addresses: Addresses, environ: dict[str, str]) -> None:
-    """The table once all answer, the first event as soon as there is one, then what goes on."""
+def _shows(
+    supervisor: Supervisor, addresses: Addresses, environ: dict[str, str]
+) -> list[Awaitable[None]]:
+    """The table once all answer; the first event as soon as there is one, then what goes on.
+
+    Two, not a task group of them: that would hand only the first cancellation on, which may be lost
+    (`config.tasks`).
+    """
     tabled = asyncio.Event()
 
     async def show_table() -> None:
@@ -104,9 +111,7 @@ async def _show(supervisor: Supervisor, addresses: Addresses, environ: dict[str,
             first,
         )
 
-    async with asyncio.TaskGroup() as group:
-        group.create_task(show_table())
-        group.create_task(show_events())
+    return [show_table(), show_events()]
 
 
 def _stop(supervisor: Supervisor) -> None:
