@@ -26,6 +26,19 @@ async def until(read: Callable[[], T], wanted: Callable[[T], bool], seconds: flo
         await asyncio.sleep(POLL_SECONDS)
 
 
+async def until_in_stream(js: JetStreamContext, seq: int, seconds: float = 30) -> None:
+    """Wait until the stream counts a message of that number.
+
+    A flushed publish has reached the server, which hands it on to the stream; what is asked of the
+    stream meanwhile, a purge say, may come before it.
+    """
+    async with asyncio.timeout(seconds):
+        while True:
+            if (await js.stream_info(EVENTS_STREAM)).state.last_seq >= seq:
+                return
+            await asyncio.sleep(POLL_SECONDS)
+
+
 async def until_acknowledged(js: JetStreamContext, seq: int, seconds: float = 30) -> None:
     """Wait until the sink has acknowledged every message of the stream up to `seq`.
 

@@ -13,7 +13,7 @@ from tests.live.backups.conftest import World
 from tests.live.conftest import NatsProcess
 from tests.live.producer import Producer
 from tests.live.sidecar import SidecarProcess
-from tests.live.waiting import until
+from tests.live.waiting import until, until_in_stream
 
 PUBLISHED_AT_ONCE = 20
 PAUSE_SECONDS = 0.02
@@ -71,6 +71,7 @@ async def test_each_accepted_event_is_stored_once_when_tables_are_restored_meanw
     accepted = next(numbers)
     batches = accepted // PUBLISHED_AT_ONCE
     assert batches > 2, "nothing was published during the restore"
+    await until_in_stream(producer.nats.jetstream(), accepted + batches)
     state = await producer.nats.jetstream().stream_info("ANALYTICS_EVENTS")
     assert state.state.messages == accepted + batches
     for table in ("events", "metrics_timeseries"):

@@ -13,7 +13,7 @@ from stream_api.replay import LIFE_TIMEOUT_SECONDS
 from tests.live.api import samples
 from tests.live.producer import Producer
 from tests.live.sidecar import SidecarProcess, open_stream
-from tests.live.waiting import until, until_acknowledged
+from tests.live.waiting import until, until_acknowledged, until_in_stream
 
 COMPANY = "c"
 
@@ -114,6 +114,7 @@ async def test_what_nobody_stored_before_it_left_the_stream_is_no_silent_gap(
     await asyncio.to_thread(sidecar.stop)
     # Nobody stores them, for as long as the stream keeps them.
     await producer.numbers(3, 6, COMPANY)
+    await until_in_stream(producer.nats.jetstream(), 6)
     await producer.nats.jetstream().purge_stream(EVENTS_STREAM)
     await producer.numbers(6, 8, COMPANY)
     await asyncio.to_thread(sidecar.start)

@@ -8,6 +8,7 @@ from config.names import EVENTS_STREAM
 from config.settings import load_settings
 from stream_api.streams import ensure_streams
 from tests.live.producer import Producer
+from tests.live.waiting import until_in_stream
 
 
 async def taken(js: JetStreamContext, **variables: str) -> set[str]:
@@ -21,6 +22,7 @@ async def test_a_setting_that_widens_and_never_narrows(producer: Producer) -> No
     few, everything = "metrics.calculated, vis.>", {"metrics.>", "journey.>", "q2q.>", "sroi.>"}
     assert await taken(js, EVENT_SUBJECTS=few) == {"metrics.calculated", "vis.>"}
     await producer.publish("c")
+    await until_in_stream(js, 1)
     # The server would refuse subjects that overlap.
     assert await taken(js) == everything | {"vis.>"}
     assert await taken(js, EVENT_SUBJECTS=few) == everything | {"vis.>"}
