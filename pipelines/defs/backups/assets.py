@@ -11,6 +11,7 @@ from pipelines.databases import Databases
 from pipelines.defs.backups.backup import take_and_prune, take_backup
 from pipelines.defs.backups.drill import run_drill
 from pipelines.defs.backups.record import Backup, Drill, Figures, Kind
+from pipelines.runbook import when_it_fails
 from pipelines.transient import repeated_if_transient
 
 GROUP = "backups"
@@ -61,7 +62,7 @@ class DrillConfig(dg.Config):
     kinds={"clickhouse", "postgres"},
     metadata={
         "dagster/table_name": "teei_platform.public.backups",
-        "when_it_fails": "docs/runbook/backups.md#a-backup-failed",
+        **when_it_fails("runbook/backups.md#a-backup-failed"),
     },
     freshness_policy=dg.FreshnessPolicy.time_window(
         fail_window=timedelta(hours=49), warn_window=timedelta(hours=26)
@@ -121,7 +122,7 @@ def backups(
     group_name=GROUP,
     owners=OWNERS,
     kinds={"clickhouse", "postgres"},
-    metadata={"when_it_fails": "docs/runbook/backups.md#the-newest-backup-does-not-restore"},
+    metadata=when_it_fails("runbook/backups.md#the-newest-backup-does-not-restore"),
     pool=POOL,
 )
 def restore_drills(

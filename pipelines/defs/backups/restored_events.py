@@ -13,6 +13,7 @@ from pipelines.defs.backups.lost_days import plan_days
 from pipelines.defs.backups.restore import restore
 from pipelines.defs.partitions.assets import EVENT_DAYS
 from pipelines.defs.partitions.events_day import read_events_day
+from pipelines.runbook import when_it_fails
 from pipelines.transient import repeated_if_transient
 
 RESTORED_EVENTS = dg.AssetKey("restored_events")
@@ -44,7 +45,7 @@ class RestoreDaysConfig(dg.Config):
     group_name=GROUP,
     owners=OWNERS,
     kinds={"clickhouse"},
-    metadata={"when_it_fails": "docs/runbook/backups.md#data-has-to-come-back"},
+    metadata=when_it_fails("runbook/backups.md#data-has-to-come-back"),
     pool=POOL,
 )
 def restored_events(

@@ -11,6 +11,7 @@ from pipelines.databases import Databases
 from pipelines.defs.cohorts.membership import evaluate_memberships
 from pipelines.defs.cohorts.partitions import keep_partitions
 from pipelines.defs.cohorts.sync import sync_cohorts
+from pipelines.runbook import when_it_fails
 from pipelines.transient import repeated_if_transient
 
 GROUP = "cohorts"
@@ -73,7 +74,7 @@ class CohortSyncConfig(dg.Config):
     kinds={"postgres", "python"},
     metadata={
         "dagster/table_name": "teei_platform.public.user_cohorts",
-        "when_it_fails": "docs/runbook/cohorts.md#a-cohort-is-empty",
+        **when_it_fails("runbook/cohorts.md#a-cohort-is-empty"),
     },
     freshness_policy=FRESHNESS,
     pool=POOL,
@@ -118,7 +119,7 @@ def platform_user_cohorts(
             kinds={"clickhouse"},
             metadata={
                 "dagster/table_name": "teei_analytics.cohorts",
-                "when_it_fails": "docs/runbook/cohorts.md#a-cohort-is-missing-in-clickhouse",
+                **when_it_fails("runbook/cohorts.md#a-cohort-is-missing-in-clickhouse"),
             },
             freshness_policy=FRESHNESS,
         ),
@@ -132,7 +133,7 @@ def platform_user_cohorts(
             kinds={"clickhouse"},
             metadata={
                 "dagster/table_name": "teei_analytics.user_cohorts",
-                "when_it_fails": "docs/runbook/cohorts.md#parity-failed",
+                **when_it_fails("runbook/cohorts.md#parity-failed"),
             },
             freshness_policy=FRESHNESS,
         ),

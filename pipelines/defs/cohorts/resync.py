@@ -14,6 +14,7 @@ from pipelines.defs.cohorts.assets import (
 )
 from pipelines.defs.cohorts.partitions import COMPANIES
 from pipelines.defs.cohorts.sync import sync_cohorts
+from pipelines.runbook import when_it_fails
 from pipelines.transient import repeated_if_transient
 
 RESYNCED_COMPANIES = dg.AssetKey("resynced_companies")
@@ -34,7 +35,7 @@ COMPANIES_A_RUN = 20
     group_name=GROUP,
     owners=OWNERS,
     kinds={"postgres", "clickhouse"},
-    metadata={"when_it_fails": "docs/runbook/cohorts.md#parity-failed"},
+    metadata=when_it_fails("runbook/cohorts.md#parity-failed"),
     pool=POOL,
 )
 def resynced_companies(

@@ -8,6 +8,7 @@ from pipelines.databases import Databases
 from pipelines.defs.materialized_views.cadence import Cadence, declared_cadences
 from pipelines.defs.materialized_views.columns import table_schema
 from pipelines.defs.materialized_views.refresh import refresh_view
+from pipelines.runbook import when_it_fails
 from pipelines.transient import repeated_if_transient
 
 GROUP = "materialized_views"
@@ -65,7 +66,7 @@ def materialized_view(
             "freshness": "SELECT * FROM analytics_mv_freshness",
             "cadence": str(cadence),
             "cadences": "SELECT * FROM analytics_mvs",
-            "when_it_fails": "docs/operations.md#alert-view",
+            **when_it_fails("operations.md#alert-view"),
         },
         freshness_policy=dg.FreshnessPolicy.time_window(
             fail_window=cadence.late_after, warn_window=cadence.warned_after

@@ -13,6 +13,7 @@ from config.names import EVENT_SUBJECTS
 from pipelines.databases import Databases
 from pipelines.defs.partitions.events_day import read_events_day
 from pipelines.defs.partitions.rebuild import rebuild_metrics_day
+from pipelines.runbook import when_it_fails
 from pipelines.transient import repeated_if_transient
 
 GROUP = "partitions"
@@ -47,7 +48,7 @@ event_stream = dg.AssetSpec(
     kinds={"clickhouse"},
     metadata={
         "dagster/table_name": "teei_analytics.events",
-        "when_it_fails": "docs/runbook/ingestion.md#events-are-not-in-clickhouse",
+        **when_it_fails("runbook/ingestion.md#events-are-not-in-clickhouse"),
     },
     pool="events_partitions",
 )
@@ -88,7 +89,7 @@ def events(context: dg.AssetExecutionContext, databases: dg.ResourceParam[Databa
     kinds={"clickhouse"},
     metadata={
         "dagster/table_name": "teei_analytics.metrics_timeseries",
-        "when_it_fails": "docs/runbook/retention.md#metric-rows-of-a-day-are-missing",
+        **when_it_fails("runbook/retention.md#metric-rows-of-a-day-are-missing"),
     },
     pool="events_partitions",
 )

@@ -11,6 +11,7 @@ from pipelines.defs.reconciliation.hour import Comparison, Hour, compare_hour
 from pipelines.defs.reconciliation.repair import repair_hour
 from pipelines.defs.reconciliation.results import store
 from pipelines.event_stream import EventStreams
+from pipelines.runbook import when_it_fails
 from pipelines.transient import repeated_if_transient
 
 # The hour that is going on counts as a partition too: after an incident nobody wants to wait for
@@ -46,7 +47,7 @@ class ReconciliationConfig(dg.Config):
     owners=["team:analytics"],
     metadata={
         "dagster/table_name": "teei_analytics.reconciliations",
-        "when_it_fails": "docs/operations.md#alert-check",
+        **when_it_fails("operations.md#alert-check"),
     },
     kinds={"clickhouse", "nats"},
     pool="reconciliation",

@@ -22,6 +22,7 @@ from pipelines.defs.retention.policies import follow_settings
 from pipelines.defs.retention.subject import Subject
 from pipelines.event_stream import EventStreams
 from pipelines.progress import LoggedProgress
+from pipelines.runbook import when_it_fails
 from pipelines.transient import repeated_if_transient
 
 GROUP = "retention"
@@ -82,7 +83,7 @@ class ErasureConfig(dg.Config):
     group_name=GROUP,
     owners=OWNERS,
     kinds={"postgres", "clickhouse", "nats"},
-    metadata={"when_it_fails": "docs/runbook/retention.md#data-is-past-its-retention"},
+    metadata=when_it_fails("runbook/retention.md#data-is-past-its-retention"),
     pool=POOL,
 )
 def retention_plan(
@@ -126,7 +127,7 @@ def retention_plan(
     kinds={"postgres", "clickhouse", "nats"},
     metadata={
         "dagster/table_name": "teei_platform.public.partition_actions",
-        "when_it_fails": "docs/runbook/retention.md#data-is-past-its-retention",
+        **when_it_fails("runbook/retention.md#data-is-past-its-retention"),
     },
     pool=POOL,
 )
@@ -209,7 +210,7 @@ def judge_due(left: Plan, *, dry_run: bool) -> dg.AssetCheckResult:
     kinds={"postgres", "clickhouse", "nats"},
     metadata={
         "dagster/table_name": "teei_platform.public.erasures",
-        "when_it_fails": "docs/runbook/retention.md#something-is-left-of-an-erasure",
+        **when_it_fails("runbook/retention.md#something-is-left-of-an-erasure"),
     },
     pool=POOL,
 )

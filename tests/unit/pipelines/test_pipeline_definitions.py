@@ -4,11 +4,13 @@ import os
 import subprocess
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
 import dagster as dg
 import pytest
 
 from config import SettingsError
+from pipelines import runbook
 from pipelines.databases import Databases
 from pipelines.definitions import defs
 from pipelines.defs.materialized_views.assets import VIEWS
@@ -85,8 +87,26 @@ def test_every_asset_explains_itself(spec: dg.AssetSpec) -> None:
 
 @pytest.mark.parametrize("spec", made_here(), ids=lambda spec: spec.key.to_user_string())
 def test_what_is_made_here_says_where_to_read_when_it_fails(spec: dg.AssetSpec) -> None:
-    page, _, anchor = str(spec.metadata["when_it_fails"]).partition("#")
+    shown = spec.metadata["when_it_fails"]
+    assert isinstance(shown, dg.MarkdownMetadataValue)
+    page, _, anchor = str(shown.value).partition("\n")[0].strip("`").partition("#")
     assert anchor in anchors(REPOSITORY / page)
+    # Nothing that leads nowhere from Dagster's pages.
+    assert "](" not in str(shown.value)
+
+
+def test_a_section_ends_at_the_next_heading_of_its_level(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runbook, "DOCS", tmp_path)
+    code = "```bash\n## no heading\n```\n\n### In it"
+    text = f"# Page\n\n## One, two\n\nA [word](other.md#x).\n\n{code}\n\n## Next\n\nc\n"
+    (tmp_path / "page.md").write_text(text, encoding="utf-8")
+    assert runbook.read_section("page.md#one-two") == (
+        f"`docs/page.md#one-two`\n\nA word (`other.md#x`).\n\n{code}"
+    )
+    with pytest.raises(ValueError, match=r"docs/page\.md has no section three"):
+        runbook.read_section("page.md#three")
 
 
 def test_what_is_made_here_has_something_it_is_made_from() -> None:
