@@ -11,12 +11,12 @@ import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import httpx
 from httpx_sse import EventSource, ServerSentEvent, aconnect_sse
 
 from config.settings import Settings
+from tests.live.forked import PRELOADED, REPOSITORY, Forked
 
 READY_SECONDS = 90
 _LISTENING = re.compile(r"listening on (http://\S+)")
@@ -39,17 +39,17 @@ PATCHED = "tests.live.patched_sidecar"
 
 
 class SidecarProcess:
-    """`python -m stream_api` on a free port. Everything that it logs is kept in `log`.
+    """`python -m stream_api` on a free port, forked. Everything that it logs is kept in `log`.
 
     `module` is another way to start one: `PORTABLE`, or `PATCHED` with its variable PATCHES.
     """
 
-    def __init__(self, settings: Settings, module: str = "stream_api", **extra: str) -> None:
+    def __init__(self, settings: Settings, module: str = PRELOADED, **extra: str) -> None:
         self._module = module
         self._environment = environment(settings, **extra)
         self.log: list[str] = []
         self._heard = threading.Condition()
-        self._process: subprocess.Popen[str] | None = None
+        self._process: subprocess.Popen[str] | Forked | None = None
         self.url = ""
 
     @property
@@ -59,13 +59,16 @@ class SidecarProcess:
 
     def start(self, *, wait_ready: bool = True) -> None:
         """Start; on the same port as before when it ran already."""
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", self._module],
-            env=self._environment,
-            cwd=Path(__file__).parents[2],
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        if self._module == PRELOADED:
+            self._process = Forked(self._environment)
+        else:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", self._module],
+                env=self._environment,
+                cwd=REPOSITORY,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
         self.log.clear()
         threading.Thread(target=self._read_log, args=(self._process,), daemon=True).start()
         line = self.wait_for_log(_LISTENING)
@@ -127,7 +130,7 @@ class SidecarProcess:
         self._process = None
         return status
 
-    def _read_log(self, process: subprocess.Popen[str]) -> None:
+    def _read_log(self, process: subprocess.Popen[str] | Forked) -> None:
         assert process.stderr is not None
         for line in process.stderr:
             with self._heard:
