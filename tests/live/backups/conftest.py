@@ -103,7 +103,7 @@ def world(settings: Settings, backend: Backend) -> Iterator[World]:
     """Two days of events and two companies."""
     databases = Databases(lambda: settings)
     with databases.postgres() as pg, databases.clickhouse() as ch:
-        one = World(settings, pg, ch, backend.folder / "clickhouse" / "backups")
+        one = World(settings, pg, ch, backend.folder / "backups")
         one.publish(date(2026, 10, 30), range(0, 3000))
         one.publish(date(2026, 10, 31), range(3000, 5000))
         one.users("one", "two")

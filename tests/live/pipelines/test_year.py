@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -30,6 +32,7 @@ from typer.testing import CliRunner
 
 from cli.__main__ import app
 from config import Settings
+from embedded.child import start_together
 from events import rows
 from events.accept import Event, accept
 from pipelines.databases import Databases
@@ -59,7 +62,7 @@ from pipelines.defs.retention.policies import follow_settings
 from pipelines.defs.retention.subject import Subject
 from pipelines.event_stream import EventStreams
 from sql.migrations import ClickHouseMigrations
-from tests.live.conftest import Backend, NatsProcess
+from tests.live.conftest import Backend, NatsProcess, running_backend
 from tests.live.pipelines.population import platform_state, set_company_policy, warehouse_state
 from tests.live.pipelines.year import (
     AGGREGATES_DAYS,
@@ -91,6 +94,13 @@ BY_RUNS = {date(2025, 11, 9), date(2026, 6, 14), date(2026, 10, 25)}
 # Ticks of every few minutes are looked at once, when the day's events are there.
 ONCE_AFTER = (1, 30)
 FLOWS = (backups, cohorts, instance_flow, materialized_views, partitions, retention)
+
+
+@pytest.fixture
+def backend() -> Iterator[Backend]:
+    """Of its own, since it loses its disks."""
+    with running_backend() as backend:
+        yield backend
 
 
 @pytest.fixture
@@ -331,11 +341,8 @@ class Operation:
     def lose_everything_and_restore(self, monkeypatch: pytest.MonkeyPatch) -> None:
         name = self.settings.clickhouse_database
         self.stack.close()
-        with contextlib.closing(self.backend.clickhouse_client()) as client:
-            client.command(f"DROP DATABASE {name} SYNC")
-        with self.backend.connect() as maintenance:
-            maintenance.execute(f"DROP DATABASE {name} WITH (FORCE)")
-            maintenance.execute(f"CREATE DATABASE {name}")
+        lose_the_disks(self.backend)
+        self.backend.postgres.create_databases([name])
         for variable, value in {
             "DATABASE_URL": self.settings.database_url.get_secret_value(),
             "NATS_URL": self.settings.nats_url.get_secret_value(),
@@ -358,7 +365,7 @@ class Operation:
         return {(company, day): count for company, day, count in found}
 
     def backups_there(self) -> set[str]:
-        folder = self.backend.folder / "clickhouse" / "backups"
+        folder = self.backend.folder / "backups"
         own = catalogue.read(self.pg)
         known = {one.backup_id for one in own if one.database == self.settings.clickhouse_database}
         return {path.name for path in folder.iterdir() if path.name in known}
@@ -428,12 +435,24 @@ def test_a_year_of_nights_ends_with_exactly_what_must_be_there(
     assert delete_runs(one.instance, ended) == len(BY_RUNS) * (len(one.actions) - 1) + 1
     assert one.instance.get_runs() == []
     nothing_is_left_behind(one)
-    assert {child.pid for child in psutil.Process().children()} <= children
+    servers = {one.backend.postgres_process.pid, one.backend.clickhouse_process.pid}
+    assert {child.pid for child in psutil.Process().children()} <= children | servers
     assert set(Path(tempfile.gettempdir()).glob("analytics-[br]*")) <= folders
 
 
 def uuid_of(company: str, joined: date) -> UUID:
     return uuid5(SPACE, f"{company} {joined}")
+
+
+def lose_the_disks(backend: Backend) -> None:
+    """The servers die, their data with them; empty ones come in their place. The backups stay."""
+    processes = (backend.postgres_process, backend.clickhouse_process)
+    for process in processes:
+        process.signal(signal.SIGKILL)
+        process.stop()
+    for data in ("postgres", "clickhouse"):
+        shutil.rmtree(backend.folder / data)
+    start_together(processes)
 
 
 def begin_year(one: Operation) -> None:
