@@ -40,10 +40,11 @@ def bring_up_to_date(
 ) -> list[str]:
     """Do again to the databases in use what the backup has not seen, the end of a restore in place.
 
-    Every message that the stream still has is written again: what came in after the backup went
-    into tables that are gone, also while the restore ran. A row that is there is replaced by its
-    key. Then the ledger of erasures is applied; entries that Postgres has lost come from their copy
-    in NATS. Returns what an operator must know: nothing when all went well.
+    First the ledger of erasures is applied; entries that Postgres has lost come from their copy in
+    NATS. Then every message that the stream still has is written again (what was erased has left
+    it): what came in after the backup went into tables that are gone, also while the restore ran. A
+    row that is there is replaced by its key. Returns what an operator must know: nothing when all
+    went well.
 
     Args:
         in_use: the platform database, with what `carry_over` brought into it.
@@ -51,9 +52,9 @@ def bring_up_to_date(
     """
     try:
         with EventStreams(lambda: settings).open() as stream:
+            done = reapply_erasures(in_use, ch, stream)
             if events_replaced:
                 write_whole_stream(stream, ch)
-            done = reapply_erasures(in_use, ch, stream)
     except (NatsError, OSError, TimeoutError, StreamUnavailableError):
         reapply_erasures(in_use, ch, None)
         return [NATS_AWAY]
