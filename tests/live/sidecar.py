@@ -111,7 +111,7 @@ class SidecarProcess:
     def wait(self) -> int:
         """Wait until it ends by itself; the exit status."""
         assert self._process is not None
-        return self._process.wait(timeout=20)
+        return self._process.wait(timeout=60)
 
     def kill(self) -> None:
         """kill -9."""
@@ -126,7 +126,7 @@ class SidecarProcess:
             return 0
         if self._process.poll() is None:
             self._process.send_signal(how)
-        status = self._process.wait(timeout=20)
+        status = self._process.wait(timeout=60)
         self._process = None
         return status
 

@@ -76,7 +76,7 @@ def running(data: Path, options: Sequence[str] = ("--port", "0")) -> Iterator[Cl
         if process.poll() is None:
             process.terminate()
         try:
-            process.wait(10)
+            process.wait(30)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

@@ -122,7 +122,7 @@ def daemon(environment: dict[str, str], tmp_path: Path) -> Iterator[subprocess.P
     finally:
         process.send_signal(signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=10)
+            process.wait(timeout=30)
         # Its own process group: nothing of it is left, whatever state it was in.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

@@ -59,7 +59,7 @@ def run_caddy(first: str, second: str) -> Iterator[tuple[str, ssl.SSLContext]]:
             yield f"https://127.0.0.1:{port}", context
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(30)
 
 
 async def test_events_pass_at_once_figures_are_compressed_and_an_instance_may_go(

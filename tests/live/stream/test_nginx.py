@@ -75,7 +75,7 @@ def run_nginx(first: str, second: str) -> Iterator[tuple[str, ssl.SSLContext]]:
             yield f"https://127.0.0.1:{port}", context
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(30)
 
 
 def wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
