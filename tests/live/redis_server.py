@@ -11,7 +11,7 @@ from pathlib import Path
 
 from embedded.ports import free_port
 
-START_SECONDS = 10
+START_SECONDS = 30
 
 
 class RedisServer:

@@ -18,7 +18,7 @@ from embedded.demo.people import COMPANIES
 from embedded.leftovers import TOKEN_VARIABLE
 from tests.live.system import PARTS, free_ports, make_up
 
-STOP_SECONDS = 10
+STOP_SECONDS = 30
 
 pytestmark = pytest.mark.timeout(300)
 

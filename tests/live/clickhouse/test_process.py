@@ -137,7 +137,7 @@ def test_it_dies_with_its_parent(tmp_path: Path) -> None:
     )
     assert parent.stdout is not None
     with parent.stdout as out:
-        child = psutil.Process(int(read_line(out, 10)))
+        child = psutil.Process(int(read_line(out, 30)))
         assert read_line(out, 30).startswith("ready ")
         os.kill(parent.pid, signal.SIGKILL)
         parent.wait()

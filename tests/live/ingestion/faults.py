@@ -24,7 +24,7 @@ SUBJECT = "metrics.calculated"
 IN_FLIGHT = 64
 ACK_SECONDS = 2.0
 RETRY_SECONDS = 0.2
-END_SECONDS = 10.0
+END_SECONDS = 30.0
 POLL_SECONDS = 0.2
 # What a killed sink held is delivered again after 30 s.
 STORED_SECONDS = 90.0
