@@ -292,4 +292,9 @@ async def _connect(servers: list[str]) -> Nats:
         # A run that can't reach the stream fails at once and says so.
         max_reconnect_attempts=1,
         reconnect_time_wait=1,
+        error_cb=_ignore,
     )
+
+
+async def _ignore(_: Exception) -> None:
+    """The error is raised as well; nats-py would log it with a traceback."""

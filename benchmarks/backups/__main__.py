@@ -7,6 +7,7 @@ day more before the incremental backup. What is printed is what `benchmarks/READ
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
 import os
 import tempfile
@@ -16,11 +17,13 @@ from pathlib import Path
 
 import psycopg
 from clickhouse_connect.driver.client import Client
+from nats.aio.client import Client as Nats
 from pydantic import SecretStr
 
 from config import Settings
 from embedded.child import Child, start_together
 from embedded.clickhouse_part import ClickHouseServer
+from embedded.nats import NatsServer
 from embedded.ports import free_port
 from embedded.postgres import PLATFORM_DATABASE, PostgresServer
 from pipelines.databases import Databases
@@ -30,6 +33,7 @@ from pipelines.defs.backups.record import Kind
 from pipelines.defs.backups.restore import restore
 from pipelines.defs.backups.restore_plan import make_plan
 from sql.migrations import ClickHouseMigrations, PostgresMigrations
+from stream_api.streams import ensure_streams
 
 BEGIN = date(2026, 10, 1)
 DAYS = 30
@@ -68,7 +72,10 @@ def run(events: int, folder: Path) -> None:
     clickhouse = ClickHouseServer(
         data / "clickhouse", free_port(), memory_mb=MEMORY_MB, backups=data / "backups"
     )
-    processes = [Child(one.part(), data / "logs", os.environ) for one in (postgres, clickhouse)]
+    # The end of a restore reads it.
+    nats = NatsServer(data / "nats", free_port())
+    parts = (one.part() for one in (postgres, clickhouse, nats))
+    processes = [Child(part, data / "logs", os.environ) for part in parts]
     start_together(processes)
     try:
         postgres.create_databases([PLATFORM_DATABASE])
@@ -76,7 +83,9 @@ def run(events: int, folder: Path) -> None:
             database_url=SecretStr(postgres.url()),
             clickhouse_host="127.0.0.1",
             clickhouse_port=clickhouse.port,
+            nats_url=SecretStr(nats.url),
         )
+        asyncio.run(make_streams(settings))
         empty = settings.model_copy(update={"clickhouse_database": "default"})
         with Databases(lambda: empty).clickhouse() as admin:
             ClickHouseMigrations(admin, settings.clickhouse_database).apply()
@@ -89,6 +98,14 @@ def run(events: int, folder: Path) -> None:
     finally:
         for process in processes:
             process.stop()
+
+
+async def make_streams(settings: Settings) -> None:
+    """As a sidecar makes them."""
+    client = Nats()
+    await client.connect(settings.nats_url.get_secret_value())
+    await ensure_streams(client.jetstream(), settings)
+    await client.close()
 
 
 def measure(settings: Settings, pg: psycopg.Connection, ch: Client, events: int) -> None:
@@ -121,6 +138,7 @@ def measure(settings: Settings, pg: psycopg.Connection, ch: Client, events: int)
     plan = make_plan(pg, ch, settings)
     done = restore(ch, settings, plan, now + timedelta(days=3))
     assert done.backup_id == second.backup_id
+    assert not done.notes
     [(rows,)] = ch.query("SELECT count() FROM events").result_rows
     assert rows == events + events // DAYS
     say("restore", "in place, rows compared, both databases", began, size)
