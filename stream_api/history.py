@@ -127,15 +127,12 @@ class History:
         """The oldest resume point that would be honoured; None when nothing is stored."""
         if self._warehouse is not None:
             try:
+                lost = await self._losses.known() if self._losses is not None else 0
                 found: list[Sequence[Any]] = []
                 for one in companies_of(company_id):
                     found += await self._warehouse.rows(
                         "select_oldest_event",
-                        {
-                            "company_id": one,
-                            "from_ms": life_ms,
-                            "after": self._losses.last if self._losses else 0,
-                        },
+                        {"company_id": one, "from_ms": life_ms, "after": lost},
                     )
                 ids = [known for row in found if (known := EventId.parse(str(row[0])))]
                 if ids:
@@ -172,7 +169,11 @@ class History:
         return Place.EXPIRED if wanted.seq < first else Place.UNKNOWN
 
     async def _unless_lost(self, wanted: EventId) -> Place:
-        if self._losses is not None and wanted.seq < (lost := await self._losses.known()):
+        try:
+            lost = await self._losses.known() if self._losses is not None else 0
+        except WarehouseAwayError as error:
+            raise HistoryUnavailableError(str(error)) from error
+        if wanted.seq < lost:
             raise HistoryUnavailableError(f"message {lost} left the stream before it was stored")
         return Place.HERE
 

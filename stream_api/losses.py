@@ -15,7 +15,7 @@ import time
 
 from nats.aio.client import Client as Nats
 
-from config.names import EVENTS_STREAM, TABLE_CHECKPOINTS
+from config.names import EVENTS_STREAM, SINK_CONSUMER, TABLE_CHECKPOINTS
 from stream_api.streams import created_ms
 from stream_api.warehouse import Warehouse
 
@@ -37,18 +37,24 @@ class Losses:
         self._life_ms = 0
         self._floor = 0
         self._floor_kept_at = float("-inf")
-        self._looked = asyncio.Event()
-        self.last = 0
+        self._looking = asyncio.Lock()
+        self._looked = False
+        self._last = 0
 
     async def known(self) -> int:
         """The last sequence that nobody has, 0 when there is none.
 
+        A client may come back before the first regular look of an instance that has just started.
+
         Raises:
-            TimeoutError: this instance could not look yet.
+            WarehouseAwayError, nats.errors.Error, TimeoutError: this instance could not look yet.
         """
-        async with asyncio.timeout(FIRST_LOOK_SECONDS):
-            await self._looked.wait()
-        return self.last
+        if not self._looked:
+            async with asyncio.timeout(FIRST_LOOK_SECONDS), self._looking:
+                if not self._looked:
+                    info = await self._js.consumer_info(EVENTS_STREAM, SINK_CONSUMER)
+                    await self._look(info.ack_floor.stream_seq if info.ack_floor else 0)
+        return self._last
 
     async def look(self, floor: int) -> None:
         """Compare the beginning of the stream with the floor of the look before.
@@ -59,12 +65,16 @@ class Losses:
         Raises:
             WarehouseAwayError, nats.errors.Error, TimeoutError: the next look makes up for it.
         """
+        async with self._looking:
+            await self._look(floor)
+
+    async def _look(self, floor: int) -> None:
         info = await self._js.stream_info(EVENTS_STREAM)
         life_ms, first = created_ms(info), info.state.first_seq
         if life_ms != self._life_ms:
             kept = await self._read(FLOOR, life_ms)
             self._floor = floor if kept is None else kept
-            self.last = await self._read(LOST, life_ms) or 0
+            self._last = await self._read(LOST, life_ms) or 0
             self._life_ms = life_ms
         if first - 1 > self._floor:
             await self._count(first)
@@ -74,7 +84,7 @@ class Losses:
         if now - self._floor_kept_at > KEEP_FLOOR_SECONDS:
             await self._keep(FLOOR, self._floor)
             self._floor_kept_at = now
-        self._looked.set()
+        self._looked = True
 
     async def _count(self, first: int) -> None:
         """Count what is stored between the floor and the stream's beginning."""
@@ -89,7 +99,7 @@ class Losses:
                 *(lost, self._floor + 1, first - 1),
             )
             await self._keep(LOST, first - 1)
-            self.last = first - 1
+            self._last = first - 1
 
     async def _read(self, name: str, life_ms: int) -> int | None:
         rows = await self._warehouse.rows("select_checkpoint", {"name": name})

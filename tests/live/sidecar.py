@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -16,6 +17,7 @@ import httpx
 from httpx_sse import EventSource, ServerSentEvent, aconnect_sse
 
 from config.settings import Settings
+from events.event_id import EventId
 from tests.live.forked import PRELOADED, REPOSITORY, Forked
 
 READY_SECONDS = 90
@@ -184,3 +186,17 @@ async def open_stream(
         ) as source,
     ):
         yield StreamReader(source)
+
+
+async def until_read(url: str, seq: int) -> None:
+    """Wait until the sidecar has read the stream up to `seq`: it can replay it all from now on.
+
+    A flushed publish has reached the server, not every reader of the stream.
+    """
+    async with asyncio.timeout(READY_SECONDS):
+        while True:
+            async with open_stream(url) as stream:
+                await stream.until_connected()
+                position = EventId.parse(stream.last_id)
+            if position is not None and position.seq >= seq:
+                return

@@ -18,7 +18,7 @@ from tests.live.dashboard.conftest import (
     open_live,
 )
 from tests.live.producer import Producer
-from tests.live.sidecar import SidecarProcess
+from tests.live.sidecar import SidecarProcess, until_read
 
 SECRET = "a secret of at least thirty-two bytes"
 
@@ -73,6 +73,7 @@ async def test_a_reload_goes_on_where_the_page_stopped(
     await expect_events(page, 10)
     await page.goto(f"{sidecar.url}/assets/favicon.svg")
     await publish_steps(producer, 5, 10)
+    await until_read(sidecar.url, 20)
     await open_live(page, sidecar.url)
     await expect_events(page, 20)
     assert await feed_titles(page) == steps(0, 10)

@@ -63,7 +63,7 @@ async def test_a_token_that_runs_out_is_asked_for_again_and_nothing_is_missed(
     await sign_in(page, jwt.encode({"exp": 4e9}, "another secret of thirty-two bytes"))
     await expect(message).to_contain_text("not valid")
 
-    first = make_token(5)
+    first = make_token(15)
     await sign_in(page, first)
     await expect_state(page, "live")
     # The company is the token's, and there is nothing to choose.

@@ -317,7 +317,7 @@ async def test_a_hang_that_outlasts_every_timeout(
     settings: Settings, warehouse: Warehouse, producer: SureProducer, proof: Proof
 ) -> None:
     patches = {
-        "stream_api.warehouse": {"READ_TIMEOUT_SECONDS": 1},
+        "stream_api.warehouse": {"READ_TIMEOUT_SECONDS": 3},
         "stream_api.streams": {"SINK_ACK_WAIT_SECONDS": 2},
         "stream_api.sink": {"RENEW_SECONDS": 0.5},
     }

@@ -13,7 +13,7 @@ from events.event_id import EventId
 from tests.live.api import SECRET, fetch, get, post, token
 from tests.live.producer import Producer
 from tests.live.sidecar import SidecarProcess, open_stream
-from tests.live.waiting import until
+from tests.live.waiting import until, until_in_stream
 
 
 def prove(sidecar: SidecarProcess, event_id: str, company: str = "c", **extra: Any) -> Any:
@@ -100,7 +100,7 @@ async def test_another_companys_event_is_as_if_it_never_was(
     try:
         await producer.publish("c", n=1)
         await producer.raw(b'{"companyId":"c","timestamp":"never"}')
-        await producer.nats.flush()
+        await until_in_stream(producer.nats.jetstream(), 2)
         message = await producer.nats.jetstream().get_msg(EVENTS_STREAM, seq=1, direct=True)
         assert message.time is not None
         ms = int(message.time.timestamp() * 1000)

@@ -109,6 +109,7 @@ def test_the_panels_of_clickhouse(
 ) -> None:
     name = settings.clickhouse_database
     ch.command(f"BACKUP TABLE {name}.events TO Disk('backups', '{name}')")
+    ch.command("SYSTEM FLUSH LOGS")
     for query in queries("clickhouse"):
         result = ch.query(query.bound(**last_hours), settings={"readonly": 2})
         assert result.result_rows or query.place in MAY_BE_EMPTY, query

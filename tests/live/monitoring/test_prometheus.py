@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,8 @@ async def prometheus(sidecar: SidecarProcess, producer: Producer) -> AsyncIterat
             await producer.numbers(0, 20, COMPANY)
             await stream.take(20)
             await producer.raw(b"not JSON")
-            use_api(sidecar.url)
+            await producer.nats.flush()
+            await asyncio.to_thread(use_api, sidecar.url)
             stored = "analytics_sink_rows_total >= 20 and analytics_sink_lag_events == 0"
             await until(lambda: ask(client, stored), bool)
             await until(
@@ -144,10 +146,14 @@ async def test_dashboards_and_alerts_read_what_the_sidecar_shows(
     # A histogram is shown by its buckets, and by its count where a panel wants it.
     assert {name for name in unseen if not name.endswith(("_sum", "_count"))} == set()
 
+    # A rate is one only when the series has been scraped twice.
     for query in panels:
-        assert ask(prometheus, query.bound(__rate_interval=RATE_INTERVAL)), query
+        await until(partial(ask, prometheus, query.bound(__rate_interval=RATE_INTERVAL)), bool)
 
-    rules = read_rules(prometheus)
+    rules = await until(
+        lambda: read_rules(prometheus),
+        lambda rules: rules["DeadLetters"]["state"] == "firing",
+    )
     assert rules.keys() == {rule["alert"] for rule in alerts()}
     assert {rule["health"] for rule in rules.values()} == {"ok"}
     firing = {name for name, rule in rules.items() if rule["state"] == "firing"}

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import pytest
 from httpx_sse import aconnect_sse
 
 from embedded.ports import free_port
@@ -19,9 +20,9 @@ from tests.live.certificate import write_certificate
 from tests.live.conftest import temporary_folder
 from tests.live.producer import Producer
 from tests.live.programs import find_program
-from tests.live.sidecar import StreamReader
+from tests.live.sidecar import StreamReader, until_read
 from tests.live.stream.conftest import StartSidecars
-from tests.live.stream.test_nginx import IDLE_SECONDS, wait_for_port
+from tests.live.stream.test_nginx import HEARTBEAT_SECONDS, IDLE_SECONDS, wait_for_port
 from tests.live.waiting import until
 
 EXAMPLE = Path(__file__).parents[3] / "deploy" / "caddy" / "Caddyfile"
@@ -65,7 +66,7 @@ def run_caddy(first: str, second: str) -> Iterator[tuple[str, ssl.SSLContext]]:
 async def test_events_pass_at_once_figures_are_compressed_and_an_instance_may_go(
     start_sidecars: StartSidecars, producer: Producer
 ) -> None:
-    sidecars = start_sidecars("stream_api", "stream_api", STREAM_HEARTBEAT_S="0.4")
+    sidecars = start_sidecars("stream_api", "stream_api", STREAM_HEARTBEAT_S=str(HEARTBEAT_SECONDS))
     with run_caddy(*(sidecar.url for sidecar in sidecars)) as (url, context):
         address = f"{url}/stream/updates?companyId=c"
         async with httpx.AsyncClient(verify=context, timeout=10) as client:
@@ -83,12 +84,15 @@ async def test_events_pass_at_once_figures_are_compressed_and_an_instance_may_go
                 heartbeats = 0
                 async for line in idle.aiter_lines():
                     heartbeats += line == ":heartbeat"
-                    if heartbeats * 0.4 > 2 * IDLE_SECONDS:
+                    if heartbeats * HEARTBEAT_SECONDS > 1.5 * IDLE_SECONDS:
                         break
+                else:
+                    pytest.fail(f"ended after {heartbeats} heartbeats")
             schema = await client.get(f"{url}/openapi.json")
             assert schema.headers["content-encoding"] == "gzip"
             assert await asyncio.to_thread(sidecars[0].stop) == 0
             await producer.numbers(20, 25, "c")
+            await until_read(sidecars[1].url, 25)
             # The one that is gone is noticed by a health check or by the request itself.
             headers = {"Last-Event-ID": last_id}
             async with aconnect_sse(client, "GET", address, headers=headers) as source:

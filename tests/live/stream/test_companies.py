@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterator
+from functools import partial
 
 import httpx
+import pytest
 
+from config.settings import Settings
+from tests.live.api import get
 from tests.live.producer import Producer
 from tests.live.sidecar import SidecarProcess, open_stream
-from tests.live.waiting import until_acknowledged
+from tests.live.waiting import until, until_acknowledged
 
 COMPANIES = ("a", "b", "c")
 
@@ -23,6 +28,19 @@ async def publish(producer: Producer, start: int, stop: int) -> None:
 
 def of(start: int, stop: int, companies: str) -> list[int]:
     return [n for n in range(start, stop) if COMPANIES[n % 3] in companies]
+
+
+@pytest.fixture
+def sidecar(settings: Settings) -> Iterator[SidecarProcess]:
+    """Its sink stores 300 events at once, and fewer only at its end."""
+    process = SidecarProcess(
+        settings, CLICKHOUSE_BATCH_SIZE="300", CLICKHOUSE_BATCH_TIMEOUT_MS="600000"
+    )
+    process.start()
+    try:
+        yield process
+    finally:
+        process.stop()
 
 
 async def test_events_of_several_companies_come_in_the_streams_order(
@@ -49,6 +67,10 @@ async def test_events_of_several_companies_come_in_the_streams_order(
         # Other lists have new channels: theirs come from the warehouse, and from the stream.
         await until_acknowledged(producer.nats.jetstream(), 300)
         await publish(producer, 300, 330)
+        await until(
+            partial(get, f"{sidecar.url}/stream/stats"),
+            lambda stats: stats["replayCache"]["totalEvents"] == 330,
+        )
         assert await replayed(position, "a,c") == of(0, 330, "ac")
         assert await replayed(live[0].id, "a,b,c") == of(1, 330, "abc")
         # An id of a company that is not in the list is no place in this stream.

@@ -12,7 +12,7 @@ from stream_api.connection import ResetReason
 from stream_api.replay import LIFE_TIMEOUT_SECONDS
 from tests.live.api import samples
 from tests.live.producer import Producer
-from tests.live.sidecar import SidecarProcess, open_stream
+from tests.live.sidecar import SidecarProcess, open_stream, until_read
 from tests.live.waiting import until, until_acknowledged, until_in_stream
 
 COMPANY = "c"
@@ -94,10 +94,12 @@ async def test_resuming_on_an_instance_that_found_the_stream_empty_does_not_wait
     await asyncio.to_thread(sidecar.stop)
     await producer.nats.jetstream().purge_stream(EVENTS_STREAM)
     await asyncio.to_thread(sidecar.start)
-    async with asyncio.timeout(LIFE_TIMEOUT_SECONDS):
+    # Each of the two would wait for it.
+    async with asyncio.timeout(1.8 * LIFE_TIMEOUT_SECONDS):
         assert await resume(sidecar.url, first) == ([1], None)
         assert await resume(sidecar.url, last) == ([], None)
     await producer.numbers(2, 3, COMPANY)
+    await until_read(sidecar.url, 3)
     assert await resume(sidecar.url, last) == ([2], None)
 
 

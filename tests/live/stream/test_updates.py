@@ -15,7 +15,7 @@ from events.event_id import EventId
 from tests.live.api import samples
 from tests.live.conftest import NatsProcess
 from tests.live.producer import Producer
-from tests.live.sidecar import SidecarProcess, open_stream
+from tests.live.sidecar import SidecarProcess, open_stream, until_read
 
 
 async def test_published_event_arrives_with_its_id(
@@ -70,6 +70,7 @@ async def test_client_resumes_after_its_last_id(
         await producer.numbers(0, 3)
         events = await stream.take(3)
     await producer.numbers(3, 6)
+    await until_read(sidecar.url, 6)
     async with open_stream(sidecar.url, last_id=events[1].id) as stream:
         replayed, connected = await stream.until_connected()
         await producer.numbers(6, 7)
@@ -86,6 +87,7 @@ async def test_client_cut_before_its_first_event_resumes_from_its_position(
         position = stream.last_id
     assert position.startswith("position-")
     await producer.numbers(0, 2)
+    await until_read(sidecar.url, 2)
     async with open_stream(sidecar.url, last_id=position) as stream:
         replayed, _ = await stream.until_connected()
     assert [json.loads(e.data)["n"] for e in replayed] == [0, 1]
@@ -118,6 +120,7 @@ async def test_replay_reaches_behind_memory_into_the_stream(
         for start in range(1, 6000, 500):
             await producer.numbers(start, start + 500)
             await producer.numbers(0, 100, company="somebody-else")
+        await until_read(process.url, 7201)
         async with open_stream(process.url, last_id=first.id) as stream:
             events = await stream.take(6000)
     finally:
