@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
+import textwrap
 from pathlib import Path
 
 import dagster as dg
 
 DOCS = Path(__file__).parents[1] / "docs"
+# Dagster wraps no lines of metadata; a window of 1,500 pixels shows so many characters.
+SHOWN_COLUMNS = 62
 _HEADING = re.compile(r"^(#{1,6}) (.+)$")
 _FENCE = "```"
 _LINK = re.compile(r"\[([^\]]+)\]\(([^)\s]+)\)")
@@ -48,9 +52,34 @@ def read_section(target: str) -> str:
 
     def shown(link: re.Match[str]) -> str:
         text, there = link.groups()
-        return link[0] if "://" in there else f"{text} (`{there}`)"
+        if "://" in there:
+            return link[0]
+        where = (
+            page + there
+            if there.startswith("#")
+            else posixpath.join(posixpath.dirname(page), there)
+        )
+        return f"{text} (`{posixpath.normpath(f'docs/{where}')}`)"
 
-    return _LINK.sub(shown, "\n".join(lines).rstrip())
+    return "\n\n".join(_wrap(block) for block in _blocks(_LINK.sub(shown, "\n".join(lines))))
+
+
+def _blocks(text: str) -> list[str]:
+    """What blank lines separate; a fence with its blank lines is one."""
+    parts = re.split(r"^(```.*?^```)$", text, flags=re.MULTILINE | re.DOTALL)
+    blocks = [
+        block
+        for number, part in enumerate(parts)
+        for block in ([part] if number % 2 else re.split(r"\n\s*\n", part))
+    ]
+    return [block.strip("\n") for block in blocks if block.strip()]
+
+
+def _wrap(block: str) -> str:
+    """A paragraph in lines as long as Dagster shows them whole; anything else as it is."""
+    if block.startswith((_FENCE, "|", "-", "#", "1.")):
+        return block
+    return textwrap.fill(block, SHOWN_COLUMNS, break_long_words=False, break_on_hyphens=False)
 
 
 def _anchor(heading: str) -> str:

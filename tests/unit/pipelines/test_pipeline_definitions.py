@@ -103,7 +103,7 @@ def test_a_section_ends_at_the_next_heading_of_its_level(
     text = f"# Page\n\n## One, two\n\nA [word](other.md#x).\n\n{code}\n\n## Next\n\nc\n"
     (tmp_path / "page.md").write_text(text, encoding="utf-8")
     assert runbook.read_section("page.md#one-two") == (
-        f"`docs/page.md#one-two`\n\nA word (`other.md#x`).\n\n{code}"
+        f"`docs/page.md#one-two`\n\nA word (`docs/other.md#x`).\n\n{code}"
     )
     with pytest.raises(ValueError, match=r"docs/page\.md has no section three"):
         runbook.read_section("page.md#three")
