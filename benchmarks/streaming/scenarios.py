@@ -165,6 +165,10 @@ SCENARIOS: dict[str, Scenario] = {
     "companies-10": Delivery(
         "1,000 clients of 100 companies, 10 events/s each", UNPACED, 1000, 100, 10
     ),
+    # As many deliveries as `rate-20` has.
+    "companies-20": Delivery(
+        "1,000 clients of 100 companies, 20 events/s each", UNPACED, 1000, 100, 20
+    ),
     "rate-1000": Delivery(
         "200 clients of one company, 1,000 events/s", ("paced", *UNPACED), 200, 1, 1000
     ),
