@@ -16,7 +16,7 @@ import uvloop
 from benchmarks.ingest.world import World, world
 from benchmarks.load.k6 import Figures, K6Error, find_k6, run_k6
 from benchmarks.load.users import Outcome, companies, run_users
-from benchmarks.load.verdict import lines, table
+from benchmarks.load.verdict import MOST_P95_MS, lines, table
 from embedded.child import ChildError
 from tests.live.sidecar import SidecarProcess
 
@@ -38,6 +38,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--lifetime-seconds", type=int, help="of a stream; default: 20, and more")
     parser.add_argument(
         "--events-per-second", type=float, default=2.0, help="published for each company"
+    )
+    parser.add_argument(
+        "--most-p95-ms", type=float, default=MOST_P95_MS, help="of publish → receive"
     )
     given = parser.parse_args()
     given.k6_users = given.k6_users or min(given.users, MOST_K6_USERS)
@@ -80,7 +83,7 @@ def main() -> int:
     except (K6Error, ChildError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    rows = lines(outcome, k6)
+    rows = lines(outcome, k6, given.most_p95_ms)
     load = os.getloadavg()[0]
     print(f"{table(rows)}\n  load average {load:.1f} on {os.cpu_count()} cores")
     for words, count in Counter(outcome.tally.errors).most_common(5):

@@ -82,8 +82,11 @@ def test_postgres_keeps_its_data_when_killed(folder: Path, start: Callable[[Part
     child = start(server.part())
     with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 42 AS answer")
+    # Its own children notice a moment later.
+    family = psutil.Process(child.pid).children(recursive=True)
     child.signal(signal.SIGKILL)
     assert wait_until(lambda: not child.running, 30)
+    assert psutil.wait_procs(family, 30)[1] == []
     start(PostgresServer(folder / "postgres", server.port).part())
     with psycopg.connect(server.url("postgres")) as connection:
         assert connection.execute("SELECT answer FROM kept").fetchone() == (42,)

@@ -25,7 +25,7 @@ from tests.live.system import REPOSITORY, Up, free_ports, make_up
 
 pytestmark = pytest.mark.timeout(300)
 
-SYNC_SECONDS = 60
+SYNC_SECONDS = 150
 EVENT = {
     "companyId": "test-company",
     "metricName": "integration_score",

@@ -200,6 +200,7 @@ def image(backend: Backend, settings: Settings, monkeypatch: pytest.MonkeyPatch)
             connection.execute(drop.format(sql.Identifier(dagster)))
 
 
+@pytest.mark.timeout(500)
 def test_every_service_of_the_image_comes_up_healthy_in_the_order_of_the_file(
     image: Image, settings: Settings, backend: Backend
 ) -> None:

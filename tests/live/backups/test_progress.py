@@ -47,6 +47,8 @@ def test_each_work_says_its_steps_and_how_much_of_each_is_done(
         " number, randomString(200) FROM numbers(100000)"
     )
     pg, ch, settings = world.pg, world.ch, world.settings
+    # A second or two, so that somebody who watches sees it.
+    ch.set_client_setting("max_backup_bandwidth", 10_000_000)
     taking, drilling, restoring = Told(), Told(), Told()
     backup = take_backup(pg, ch, settings, Kind.FULL, NOW, taking)
     run_drill(pg, ch, settings, NOW, progress=drilling)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import selectors
+import queue
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -51,10 +52,12 @@ def command(data: Path, *options: str) -> list[str]:
 
 def read_line(stream: IO[str], seconds: float) -> str:
     """The next line of a child's output; AssertionError when none comes."""
-    with selectors.DefaultSelector() as selector:
-        selector.register(stream, selectors.EVENT_READ)
-        assert selector.select(seconds), f"no line within {seconds} s"
-    return stream.readline()
+    lines: queue.Queue[str] = queue.Queue()
+    threading.Thread(target=lambda: lines.put(stream.readline()), daemon=True).start()
+    try:
+        return lines.get(timeout=seconds)
+    except queue.Empty:
+        raise AssertionError(f"no line within {seconds} s") from None
 
 
 @contextmanager

@@ -357,7 +357,9 @@ def test_waiting_for_the_end_turns_that_error_into_a_status(http: httpx.Client) 
 def test_overload_is_answered_503_and_passes(server: ClickHouseProcess, http: httpx.Client) -> None:
     requests = 290  # 16 workers and 256 places to wait
     stop = uuid.uuid4().hex
-    statement = f"SELECT sleep(1.5), '{stop}'".encode()
+    # Longer than the test: it ends by being killed.
+    words = f"SELECT sleepEachRow(1), '{stop}' FROM numbers(60) SETTINGS max_block_size = 1"
+    statement = words.encode()
     head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(statement)
     connections = [
         socket.create_connection(("127.0.0.1", server.port), 10) for _ in range(requests)

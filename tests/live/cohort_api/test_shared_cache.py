@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Iterator
 
 import httpx
@@ -9,12 +10,14 @@ import psycopg
 import pytest
 
 from config.settings import Settings
+from stream_api import shared_cache
 from stream_api.query_cache import Answer, Question
 from stream_api.shared_cache import AWAY_SECONDS, SharedStore
 from tests.live.redis_server import RedisServer
-from tests.live.sidecar import SidecarProcess
+from tests.live.sidecar import PATCHED, SidecarProcess
 from tests.live.waiting import until
 
+PATIENT_SECONDS = 10
 QUESTION = Question.of("company-a", "metrics", {"metric": "score"})
 ANSWER = Answer(b'{"a":1}', 'W/"tag"')
 
@@ -43,8 +46,11 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def stores(server: RedisServer, clock: Clock) -> AsyncIterator[list[SharedStore]]:
-    """Two instances."""
+async def stores(
+    server: RedisServer, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[list[SharedStore]]:
+    """Two instances. A busy machine is no outage for them."""
+    monkeypatch.setattr(shared_cache, "ANSWER_SECONDS", PATIENT_SECONDS)
     both = [SharedStore(server.url, per_minute=60, clock=clock) for _ in range(2)]
     yield both
     for store in both:
@@ -99,7 +105,10 @@ async def test_two_sidecars_share_answers_and_go_on_without_redis(
     assert row is not None
     path, query = f"/cohort/{row[0]}/trends", {"companyId": "company-a", "metric": "score"}
     client = httpx.AsyncClient(timeout=30)
-    both = [SidecarProcess(settings, REDIS_URL=server.url) for _ in range(2)]
+    patches = json.dumps({"stream_api.shared_cache": {"ANSWER_SECONDS": PATIENT_SECONDS}})
+    both = [
+        SidecarProcess(settings, PATCHED, REDIS_URL=server.url, PATCHES=patches) for _ in range(2)
+    ]
     try:
         for process in both:
             process.start()

@@ -53,6 +53,12 @@ def instance() -> Iterator[dg.DagsterInstance]:
         yield made
 
 
+@pytest.fixture(autouse=True)
+def fresh_views(pg: psycopg.Connection) -> None:
+    """As old as the template database they would be stale once the other tests took long."""
+    pg.execute("UPDATE analytics_mv_refreshes SET started_at = now()")
+
+
 @pytest.fixture
 def quiet(settings: Settings, receiver: HttpReceiver) -> Settings:
     """Only Dagster and Postgres are looked at: nothing else runs in most of these tests."""

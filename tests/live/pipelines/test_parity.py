@@ -299,7 +299,7 @@ def test_both_sides_hash_any_text_alike(
             pg.execute(
                 "INSERT INTO cohorts (company_id, name, description, filters)"
                 " VALUES ('acme', %s, %s, %s::jsonb)",
-                (f"{name}{number}", description, filters),
+                (f"{name}/{number}", description, filters),
             )
         sync_cohorts(pipeline_pg, pipeline_ch)
         assert differing() == 0

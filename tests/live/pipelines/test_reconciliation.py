@@ -30,7 +30,7 @@ from pipelines.event_stream import EventStreams
 from tests.live.conftest import NatsProcess
 from tests.live.producer import Producer
 from tests.live.sidecar import SidecarProcess
-from tests.live.waiting import until, until_acknowledged
+from tests.live.waiting import until, until_acknowledged, until_in_stream
 
 CHECK = "every_event_is_stored_once"
 # What `publish_everything` sends.
@@ -190,6 +190,7 @@ async def test_what_waits_for_the_sink_is_a_warning_and_nothing_is_missing(
         StreamConfig(name=EVENTS_STREAM, subjects=["metrics.>", "journey.>"], allow_direct=True)
     )
     await publish_everything(producer)
+    await until_in_stream(js, MESSAGES)
     found = await run(flow)
     assert (found["passed"], found["severity"]) == (False, dg.AssetCheckSeverity.WARN)
     assert (found["state"], found["pending"], found["missing"]) == ("pending", 12, 0)

@@ -386,11 +386,12 @@ def operation(settings: Settings, backend: Backend) -> Iterator[Operation]:
 
 @pytest.mark.timeout(600)
 def test_a_year_of_nights_ends_with_exactly_what_must_be_there(
-    operation: Operation, monkeypatch: pytest.MonkeyPatch
+    operation: Operation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, year = operation, operation.year
     children = {child.pid for child in psutil.Process().children()}
-    folders = set(Path(tempfile.gettempdir()).glob("analytics-[br]*"))
+    # Others have theirs in the usual place.
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     begin_year(one)
     middle, late = (uuid_of("alpha", BEGIN), uuid_of("long", date(2026, 2, 1)))
     for day in every_day():
@@ -437,7 +438,7 @@ def test_a_year_of_nights_ends_with_exactly_what_must_be_there(
     nothing_is_left_behind(one)
     servers = {one.backend.postgres_process.pid, one.backend.clickhouse_process.pid}
     assert {child.pid for child in psutil.Process().children()} <= children | servers
-    assert set(Path(tempfile.gettempdir()).glob("analytics-[br]*")) <= folders
+    assert list(tmp_path.iterdir()) == []
 
 
 def uuid_of(company: str, joined: date) -> UUID:

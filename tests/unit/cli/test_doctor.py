@@ -149,12 +149,12 @@ def test_a_call_that_never_returns_ends_with_the_limit() -> None:
         Check("hanging", hang, SEE),
         Check("behind", lambda _: ok("never"), SEE, ("hanging",)),
         Check("quick", lambda _: ok("at once"), SEE),
-        limit=0.2,
+        limit=2,
     )
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < MOST_SECONDS
     for_ever.set()
     assert found["quick"] == ok("at once")
-    assert found["hanging"] == failed("no answer within 0.2 s", SEE)
+    assert found["hanging"] == failed("no answer within 2 s", SEE)
     assert found["behind"] == Finding(State.SKIPPED, "not looked at: see hanging")
 
 

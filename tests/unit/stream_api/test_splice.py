@@ -7,6 +7,7 @@ schedules; the same behaviour on real servers is in `tests/live/stream`.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -493,17 +494,31 @@ async def test_a_recreated_stream_begins_with_an_empty_ring_of_full_size() -> No
         assert (list(channel.ring), channel.floor) == ([], 0)
 
 
-async def test_a_lone_event_goes_out_at_once_and_a_burst_in_one_write() -> None:
+async def test_a_lone_event_goes_out_at_once_and_a_burst_in_one_write(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     world = World()
     client = Client("a")
     world.clients = [client]
     await world.settle()
     assert client.connection is not None
     writes: list[int] = []
-    client.connection.write = lambda data: writes.append(data.count(b"\nid: "))  # type: ignore[method-assign]
+    all_written = asyncio.Event()
+
+    def write(data: bytes) -> None:
+        writes.append(data.count(b"\nid: "))
+        if sum(writes) == 6:
+            all_written.set()
+
+    client.connection.write = write  # type: ignore[method-assign]
+    # However long this takes, it is within a frame.
+    now = time.monotonic()
+    monkeypatch.setattr("stream_api.channel.time.monotonic", lambda: now)
     world.publish("a")
     assert writes == [1]
     for _ in range(5):
         world.publish("a")
-    await asyncio.sleep(0.1)
+    monkeypatch.undo()
+    async with asyncio.timeout(30):
+        await all_written.wait()
     assert writes == [1, 5]
