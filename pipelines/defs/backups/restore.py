@@ -23,7 +23,7 @@ from sql import bridge, statement
 from sql.migrations import ClickHouseMigrations, PostgresMigrations
 
 ERASING_AGAIN = "applying the ledger of erasures"
-BRINGING_UP_TO_DATE = "writing again what the stream has, applying the ledger of erasures"
+BRINGING_UP_TO_DATE = "applying the ledger of erasures, writing again what the stream has"
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ def test_each_work_says_its_steps_and_how_much_of_each_is_done(
     assert restoring.said == [
         *drilling.said,
         ("putting in place what was restored", 0, ""),
-        ("writing again what the stream has, applying the ledger of erasures", 0, ""),
+        ("applying the ledger of erasures, writing again what the stream has", 0, ""),
     ]
     works = (taking, drilling, restoring)
     for told in works:

@@ -7,8 +7,12 @@ from datetime import UTC, datetime
 from itertools import count
 
 import pytest
+from clickhouse_connect.driver.exceptions import DatabaseError
 
+from pipelines.defs.backups import after_restore
 from pipelines.defs.backups.record import Kind
+from pipelines.defs.retention.erasure import erase
+from pipelines.defs.retention.subject import Subject
 from tests.live.backups.conftest import World
 from tests.live.conftest import NatsProcess
 from tests.live.producer import Producer
@@ -84,3 +88,20 @@ async def test_each_accepted_event_is_stored_once_when_tables_are_restored_meanw
     assert stored("dead_letters") == batches
     letters = await producer.nats.jetstream().stream_info("ANALYTICS_DLQ")
     assert letters.state.messages == batches
+
+
+@pytest.mark.usefixtures("sidecar")
+def test_what_was_erased_stays_erased_when_the_streams_events_can_not_be_written(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.take(Kind.FULL)
+    subject = Subject("company-0")
+    erase(world.pg, world.ch, None, subject, datetime.now(UTC), requested_by="ann")
+
+    def fail(*_: object) -> None:
+        raise DatabaseError("no space left")
+
+    monkeypatch.setattr(after_restore, "write_whole_stream", fail)
+    with pytest.raises(DatabaseError, match="no space left"):
+        world.restore()
+    assert world.companies_of_events() == {"company-1", "company-2"}
