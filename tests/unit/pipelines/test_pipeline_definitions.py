@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -107,6 +108,30 @@ def test_a_section_ends_at_the_next_heading_of_its_level(
     )
     with pytest.raises(ValueError, match=r"docs/page\.md has no section three"):
         runbook.read_section("page.md#three")
+
+
+def test_paragraphs_are_as_wide_as_dagster_shows_and_nothing_else_is_touched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runbook, "DOCS", tmp_path)
+    code, words = f"```bash\n{'x ' * 60}\n\n{'y ' * 60}\n```", "some words " * 30
+    text = f"# Page\n\n{words}\n\n{code}\n\n{words}"
+    (tmp_path / "page.md").write_text(text, encoding="utf-8")
+    _, before, *fence, after = runbook.read_section("page.md#page").split("\n\n")
+    assert "\n\n".join(fence) == code
+    for paragraph in (before, after):
+        assert paragraph.split() == words.split()
+        assert max(map(len, paragraph.splitlines())) <= runbook.SHOWN_COLUMNS
+
+
+def test_the_package_carries_the_pages_that_dagster_shows(tmp_path: Path) -> None:
+    # Without them the definitions would not load in the image.
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=REPOSITORY, check=True, capture_output=True)
+    [wheel] = tmp_path.iterdir()
+    shown = [str(spec.metadata["when_it_fails"].value) for spec in made_here()]
+    with zipfile.ZipFile(wheel) as file:
+        assert {text.partition("#")[0].strip("`") for text in shown} <= set(file.namelist())
 
 
 def test_what_is_made_here_has_something_it_is_made_from() -> None:
