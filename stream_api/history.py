@@ -137,7 +137,7 @@ class History:
                 ids = [known for row in found if (known := EventId.parse(str(row[0])))]
                 if ids:
                     return str(min(ids, key=lambda known: known.seq))
-            except WarehouseAwayError:
+            except (WarehouseAwayError, TimeoutError):
                 pass  # the stream's own beginning is an answer too
         state = (await self._js.stream_info(EVENTS_STREAM)).state
         return str(EventId.position(state.first_seq - 1, life_ms)) if state.messages else None
