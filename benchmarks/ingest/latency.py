@@ -31,9 +31,7 @@ def until_queryable(
     Visible: a query of the probe's company, with `final` as readers have it, returns it. Asked
     every 20 ms, which is in the figures.
     """
-    sidecar = SidecarProcess(world.settings, CLICKHOUSE_BATCH_TIMEOUT_MS=str(timeout_ms))
-    sidecar.start()
-    try:
+    with SidecarProcess(world.settings, CLICKHOUSE_BATCH_TIMEOUT_MS=str(timeout_ms)) as sidecar:
         load = Publisher(world.nats_port)
         loading = threading.Thread(
             target=load.at_rate, args=(events_per_second, WARM_SECONDS + seconds)
@@ -47,8 +45,6 @@ def until_queryable(
         load.close()
         cuts = statistics.quantiles(waits, n=100)
         return {"p50_s": cuts[49], "p95_s": cuts[94], "max_s": max(waits), "sidecar_cpu": cpu}
-    finally:
-        sidecar.stop()
 
 
 async def _probe(world: World, seconds: float, timeout_seconds: float) -> list[float]:

@@ -97,12 +97,8 @@ def main() -> int:
 
 @contextlib.contextmanager
 def _sidecar(made: World, lifetime_seconds: int) -> Iterator[SidecarProcess]:
-    process = SidecarProcess(made.settings, STREAM_MAX_LIFETIME_S=str(lifetime_seconds))
-    process.start()
-    try:
+    with SidecarProcess(made.settings, STREAM_MAX_LIFETIME_S=str(lifetime_seconds)) as process:
         yield process
-    finally:
-        process.stop()
 
 
 def _allow_files(wanted: int) -> None:

@@ -1,6 +1,6 @@
 """A program as a process of its own, forked from one that has its modules loaded already.
 
-Half of what a sidecar costs in a test is its imports. Everything else is as when it is started by
+Most of what a start costs is imports. Everything else is as when it is started by
 its command, which the tests of `make up`, of the image and of the supervisor do.
 """
 
@@ -13,10 +13,10 @@ import signal
 import subprocess
 import sys
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import TextIO
 
-REPOSITORY = Path(__file__).parents[2]
+from tests.live.system import REPOSITORY
+
 PRELOADED = "stream_api"
 
 _context = multiprocessing.get_context("forkserver")

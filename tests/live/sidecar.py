@@ -12,13 +12,16 @@ import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Self
 
 import httpx
 from httpx_sse import EventSource, ServerSentEvent, aconnect_sse
 
 from config.settings import Settings
 from events.event_id import EventId
-from tests.live.forked import PRELOADED, REPOSITORY, Forked
+from tests.live.forked import PRELOADED, Forked
+from tests.live.system import REPOSITORY
+from tests.live.waiting import POLL_SECONDS
 
 READY_SECONDS = 90
 _LISTENING = re.compile(r"listening on (http://\S+)")
@@ -43,7 +46,8 @@ PATCHED = "tests.live.patched_sidecar"
 class SidecarProcess:
     """`python -m stream_api` on a free port, forked. Everything that it logs is kept in `log`.
 
-    `module` is another way to start one: `PORTABLE`, or `PATCHED` with its variable PATCHES.
+    `module` is another way to start one: `PORTABLE`, or `PATCHED` with its variable PATCHES. As a
+    context it runs from the beginning of the block to its end.
     """
 
     def __init__(self, settings: Settings, module: str = PRELOADED, **extra: str) -> None:
@@ -53,6 +57,17 @@ class SidecarProcess:
         self._heard = threading.Condition()
         self._process: subprocess.Popen[str] | Forked | None = None
         self.url = ""
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     @property
     def pid(self) -> int:
@@ -200,3 +215,4 @@ async def until_read(url: str, seq: int) -> None:
                 position = EventId.parse(stream.last_id)
             if position is not None and position.seq >= seq:
                 return
+            await asyncio.sleep(POLL_SECONDS)

@@ -14,12 +14,8 @@ from tests.live.sidecar import SidecarProcess
 @pytest.fixture
 def sidecar(settings: Settings) -> Iterator[SidecarProcess]:
     """A running sidecar on the test's own services; its sink stores twice a second."""
-    process = SidecarProcess(settings, CLICKHOUSE_BATCH_TIMEOUT_MS="500")
-    process.start()
-    try:
+    with SidecarProcess(settings, CLICKHOUSE_BATCH_TIMEOUT_MS="500") as process:
         yield process
-    finally:
-        process.stop()
 
 
 @pytest.fixture

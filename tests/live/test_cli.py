@@ -169,9 +169,7 @@ def test_what_nats_can_not_carry_is_one_line(analytics: Analytics) -> None:
 def test_tail_signs_its_own_token_and_says_why_it_is_refused(
     settings: Settings, analytics: Analytics
 ) -> None:
-    sidecar = SidecarProcess(settings, CLICKHOUSE_ENABLED="false", JWT_SECRET=SECRET)
-    sidecar.start()
-    try:
+    with SidecarProcess(settings, CLICKHOUSE_ENABLED="false", JWT_SECRET=SECRET) as sidecar:
         analytics.variables["PORT_ANALYTICS"] = sidecar.url.rpartition(":")[2]
         without = analytics("tail", "--company", "acme", "--count", "1")
         assert without.returncode == 1
@@ -189,8 +187,6 @@ def test_tail_signs_its_own_token_and_says_why_it_is_refused(
             assert analytics("publish", "metrics.a", event(1)).returncode == 0
             out, _ = tail.communicate(timeout=SECONDS)
         assert "metrics.a-1-" in out
-    finally:
-        sidecar.stop()
 
 
 def test_psql_runs_the_guides_calls(analytics: Analytics, settings: Settings) -> None:

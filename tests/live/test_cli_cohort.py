@@ -23,12 +23,8 @@ Run = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def sidecar(settings: Settings) -> Iterator[SidecarProcess]:
-    process = SidecarProcess(settings, JWT_SECRET=SECRET)
-    process.start()
-    try:
+    with SidecarProcess(settings, JWT_SECRET=SECRET) as process:
         yield process
-    finally:
-        process.stop()
 
 
 @pytest.fixture

@@ -121,7 +121,7 @@ def test_without_a_terminal_it_is_a_line_a_step(settings: Settings, events: None
         "2/5 comparing ClickHouse",
         "3/5 restoring and comparing Postgres",
         "4/5 putting in place what was restored",
-        "5/5 writing again what the stream has, applying the ledger of erasures",
+        "5/5 applying the ledger of erasures, writing again what the stream has",
     ]
     assert "restored" in restored.stdout
 

@@ -220,9 +220,7 @@ def test_a_clock_that_is_ahead(servers: Servers, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_probe_is_streamed_and_stored_and_is_no_metric(settings: Settings, ch: Client) -> None:
-    sidecar = SidecarProcess(settings, JWT_SECRET=SECRET, CLICKHOUSE_BATCH_TIMEOUT_MS="200")
-    sidecar.start()
-    try:
+    with SidecarProcess(settings, JWT_SECRET=SECRET, CLICKHOUSE_BATCH_TIMEOUT_MS="200") as sidecar:
         port = int(sidecar.url.rpartition(":")[2])
         here = settings.model_copy(update={"port_analytics": port})
         without = stream_flows(Servers.of(here))
@@ -238,8 +236,6 @@ def test_a_probe_is_streamed_and_stored_and_is_no_metric(settings: Settings, ch:
         found = event_goes_through(Servers.of(signing))
         assert found.state is State.OK, found
         assert ", stored after " in found.text
-    finally:
-        sidecar.stop()
     rows = ch.query("SELECT company_id, event_type FROM events").result_rows
     assert rows == [(DOCTOR_COMPANY, SUBJECT)]
     assert ch.query("SELECT count() FROM metrics_timeseries").result_rows == [(0,)]

@@ -129,12 +129,8 @@ def test_different_questions_have_different_answers(sidecar: SidecarProcess, coh
 @pytest.fixture
 def frugal(settings: Settings) -> Iterator[SidecarProcess]:
     """A sidecar that lets a company compute 2 answers at once, and one every three seconds."""
-    process = SidecarProcess(settings, COHORT_QUERIES_PER_MINUTE="20")
-    process.start()
-    try:
+    with SidecarProcess(settings, COHORT_QUERIES_PER_MINUTE="20") as process:
         yield process
-    finally:
-        process.stop()
 
 
 def test_a_company_that_asks_too_much_is_told_when_to_come_back(
@@ -163,12 +159,8 @@ def test_a_company_that_asks_too_much_is_told_when_to_come_back(
 def patient(settings: Settings) -> Iterator[SidecarProcess]:
     """A sidecar whose queries don't end by their time."""
     patches = {"stream_api.cohorts": {"SETTINGS": {"max_execution_time": 600}}}
-    process = SidecarProcess(settings, PATCHED, PATCHES=json.dumps(patches))
-    process.start()
-    try:
+    with SidecarProcess(settings, PATCHED, PATCHES=json.dumps(patches)) as process:
         yield process
-    finally:
-        process.stop()
 
 
 async def test_a_query_ends_when_its_last_client_has_gone(

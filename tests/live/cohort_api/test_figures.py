@@ -350,16 +350,12 @@ def test_unknown_and_foreign_cohorts_are_told_alike(api: httpx.Client, world: Wo
 
 
 def test_switched_off_warehouse_answers_501(settings: Settings, world: World) -> None:
-    process = SidecarProcess(settings, CLICKHOUSE_ENABLED="false")
-    process.start()
-    try:
+    with SidecarProcess(settings, CLICKHOUSE_ENABLED="false") as process:
         answer = httpx.get(
             f"{process.url}/cohort/{world.cohorts['first']}/metrics",
             params={"metric": "score", "companyId": COMPANY},
         )
         health = httpx.get(f"{process.url}/health").json()
-    finally:
-        process.stop()
     assert answer.status_code == 501
     assert health["dependencies"]["clickhouse"] == "disabled"
     assert health["features"] == {"streaming": True, "clickhouse": False}

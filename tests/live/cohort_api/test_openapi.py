@@ -26,14 +26,10 @@ EXAMPLES = 12
 @pytest.fixture
 def described(settings: Settings) -> Iterator[SidecarProcess]:
     """A sidecar without authentication, so that requests get past it; its streams end at once."""
-    process = SidecarProcess(
+    with SidecarProcess(
         settings, STREAM_MAX_LIFETIME_S="0.05", COHORT_QUERIES_PER_MINUTE="1000000"
-    )
-    process.start()
-    try:
+    ) as process:
         yield process
-    finally:
-        process.stop()
 
 
 def test_no_request_that_the_description_allows_or_forbids_is_a_fault(

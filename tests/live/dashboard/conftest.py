@@ -40,12 +40,8 @@ def find_browser() -> str:
 @pytest.fixture
 def sidecar(settings: Settings) -> Iterator[SidecarProcess]:
     """A running sidecar without the warehouse, which no part of the page needs."""
-    process = SidecarProcess(settings, CLICKHOUSE_ENABLED="false")
-    process.start()
-    try:
+    with SidecarProcess(settings, CLICKHOUSE_ENABLED="false") as process:
         yield process
-    finally:
-        process.stop()
 
 
 @pytest.fixture(scope="module")

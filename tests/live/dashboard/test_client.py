@@ -30,12 +30,8 @@ def nats_url(stored: Settings) -> str:
 def sidecar(stored: Settings) -> Iterator[SidecarProcess]:
     """A sidecar that cuts a reader early, as one with many does."""
     variables = {"CLICKHOUSE_ENABLED": "false", "STREAM_BUFFER_BYTES": "65536"}
-    process = SidecarProcess(stored, **variables)
-    process.start()
-    try:
+    with SidecarProcess(stored, **variables) as process:
         yield process
-    finally:
-        process.stop()
 
 
 START_CLIENT = """async (options) => {

@@ -52,15 +52,11 @@ def sidecar(stored: Settings, backend: Backend) -> Iterator[SidecarProcess]:
         client = backend.clickhouse_client(stored.clickhouse_database)
         ids = [insert_cohort(pg, client, name, *figures) for name, figures in COHORTS.items()]
         client.close()
-    process = SidecarProcess(stored, CLICKHOUSE_BATCH_TIMEOUT_MS="300")
-    process.start()
-    try:
+    with SidecarProcess(stored, CLICKHOUSE_BATCH_TIMEOUT_MS="300") as process:
         # The first comparison imports scipy, which takes a while on a busy machine.
         body = {"companyId": COMPANY, "cohortIds": ids, "metric": METRIC}
         httpx.post(f"{process.url}/cohort/compare", json=body, timeout=120).raise_for_status()
         yield process
-    finally:
-        process.stop()
 
 
 def insert_cohort(pg: psycopg.Connection, ch: Client, name: str, size: int, level: float) -> str:

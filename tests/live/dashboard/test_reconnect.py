@@ -130,12 +130,8 @@ async def test_a_refusal_that_passes_is_tried_again(
 @pytest.fixture
 def guarded(settings: Settings) -> Iterator[SidecarProcess]:
     """A sidecar with authentication on."""
-    process = SidecarProcess(settings, CLICKHOUSE_ENABLED="false", JWT_SECRET=SECRET)
-    process.start()
-    try:
+    with SidecarProcess(settings, CLICKHOUSE_ENABLED="false", JWT_SECRET=SECRET) as process:
         yield process
-    finally:
-        process.stop()
 
 
 @pytest.fixture

@@ -27,12 +27,8 @@ def nats_url(stored: Settings) -> str:
 @pytest.fixture(scope="module")
 def guarded(stored: Settings) -> Iterator[SidecarProcess]:
     """A sidecar with authentication on."""
-    process = SidecarProcess(stored, CLICKHOUSE_ENABLED="false", JWT_SECRET=SECRET)
-    process.start()
-    try:
+    with SidecarProcess(stored, CLICKHOUSE_ENABLED="false", JWT_SECRET=SECRET) as process:
         yield process
-    finally:
-        process.stop()
 
 
 def make_token(seconds: float, company: str | None = COMPANY, **claims: object) -> str:

@@ -233,9 +233,7 @@ async def test_a_choice_that_is_not_clear_is_refused(sidecar: SidecarProcess) ->
 async def test_only_admins_see_letters_and_decisions_carry_their_name(
     settings: Settings, producer: Producer
 ) -> None:
-    sidecar = SidecarProcess(settings, JWT_SECRET=SECRET, CLICKHOUSE_BATCH_TIMEOUT_MS="200")
-    sidecar.start()
-    try:
+    with SidecarProcess(settings, JWT_SECRET=SECRET, CLICKHOUSE_BATCH_TIMEOUT_MS="200") as sidecar:
         url = f"{sidecar.url}/dlq"
         admin = token(user="ada", role="system_admin")
         for headers, status in ((None, 401), (token("c"), 403)):
@@ -254,8 +252,6 @@ async def test_only_admins_see_letters_and_decisions_carry_their_name(
         dlq = _runner(environment(settings, JWT_SECRET=SECRET, PORT_ANALYTICS=port))
         listed = await asyncio.to_thread(dlq, "list", "--state", "all", "--json")
         assert json.loads(listed)["letters"] == [letter]
-    finally:
-        sidecar.stop()
 
 
 def _runner(variables: dict[str, str]) -> Callable[..., str]:
@@ -305,11 +301,7 @@ async def test_the_command_line_lists_shows_replays_and_discards(
 
 
 async def test_without_the_warehouse_there_is_no_letter_box(settings: Settings) -> None:
-    sidecar = SidecarProcess(settings, CLICKHOUSE_ENABLED="false")
-    sidecar.start()
-    try:
+    with SidecarProcess(settings, CLICKHOUSE_ENABLED="false") as sidecar:
         assert (await fetch(f"{sidecar.url}/dlq")).status_code == 501
         assert (await post(f"{sidecar.url}/dlq/replay", all=True)).status_code == 501
         assert (await fetch(f"{sidecar.url}/events/m.a-1-1/proof")).status_code == 501
-    finally:
-        sidecar.stop()

@@ -90,14 +90,10 @@ def small_disk(folder: Path) -> Iterator[None]:
 
 @pytest.fixture
 def sidecar(settings: Settings, warehouse: Warehouse) -> Iterator[SidecarProcess]:
-    process = SidecarProcess(
+    with SidecarProcess(
         settings, CLICKHOUSE_PORT=str(warehouse.port), CLICKHOUSE_BATCH_TIMEOUT_MS="500"
-    )
-    process.start()
-    try:
+    ) as process:
         yield process
-    finally:
-        process.stop()
 
 
 @pytest.fixture

@@ -67,14 +67,10 @@ async def test_an_event_that_was_acknowledged_and_has_no_row_is_missing(
 async def test_an_event_that_waits_for_the_sink_is_pending(
     settings: Settings, producer: Producer
 ) -> None:
-    sidecar = SidecarProcess(settings, CLICKHOUSE_BATCH_TIMEOUT_MS="600000")
-    sidecar.start()
-    try:
+    with SidecarProcess(settings, CLICKHOUSE_BATCH_TIMEOUT_MS="600000") as sidecar:
         event_id = await publish(sidecar, producer)
         proof = prove(sidecar, event_id)
         assert (proof["verdict"], proof["sink"]["acknowledged"]) == ("pending", False)
-    finally:
-        sidecar.stop()
 
 
 async def test_a_dead_letter_is_the_proof_of_what_was_not_accepted(
@@ -95,9 +91,7 @@ async def test_a_dead_letter_is_the_proof_of_what_was_not_accepted(
 async def test_another_companys_event_is_as_if_it_never_was(
     settings: Settings, producer: Producer
 ) -> None:
-    sidecar = SidecarProcess(settings, JWT_SECRET=SECRET, CLICKHOUSE_BATCH_TIMEOUT_MS="200")
-    sidecar.start()
-    try:
+    with SidecarProcess(settings, JWT_SECRET=SECRET, CLICKHOUSE_BATCH_TIMEOUT_MS="200") as sidecar:
         await producer.publish("c", n=1)
         await producer.raw(b'{"companyId":"c","timestamp":"never"}')
         await until_in_stream(producer.nats.jetstream(), 2)
@@ -128,5 +122,3 @@ async def test_another_companys_event_is_as_if_it_never_was(
         letter_id = found["letters"][0]["id"]
         assert (await fetch(f"{url}/{letter_id}/proof", headers=token("d"))).status_code == 404
         assert (await fetch(f"{url}/nonsense/proof", headers=token("d"))).status_code == 400
-    finally:
-        sidecar.stop()

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 from collections.abc import Awaitable
+from functools import partial
 
 import clickhouse_connect
 import httpx
@@ -25,7 +26,7 @@ from tests.live.conftest import Backend, temporary_folder
 from tests.live.ingestion.test_dead_letters import on_disk
 from tests.live.producer import Producer
 from tests.live.sidecar import SidecarProcess, open_stream
-from tests.live.waiting import until, until_acknowledged
+from tests.live.waiting import until, until_acknowledged, until_awaited
 
 TABLES = ("events", "metrics_timeseries")
 
@@ -188,23 +189,19 @@ async def test_a_batch_ends_by_its_size_its_bytes_or_a_drain_and_a_backlog_makes
 
 async def until_held(producer: Producer, messages: int, seconds: float = 30) -> None:
     """Wait until the sinks hold so many messages that are not acknowledged."""
-    js = producer.nats.jetstream()
-    async with asyncio.timeout(seconds):
-        while True:
-            info = await js.consumer_info(EVENTS_STREAM, SINK_CONSUMER)
-            if (info.num_pending, info.num_ack_pending) == (0, messages):
-                return
-            await asyncio.sleep(0.05)
+    await until_awaited(
+        partial(producer.nats.jetstream().consumer_info, EVENTS_STREAM, SINK_CONSUMER),
+        lambda info: (info.num_pending, info.num_ack_pending) == (0, messages),
+        seconds,
+    )
 
 
 async def until_pulling(producer: Producer, sinks: int) -> None:
     """Wait until so many sinks have asked for messages: being ready does not say it."""
-    js = producer.nats.jetstream()
-    async with asyncio.timeout(30):
-        while True:
-            if (await js.consumer_info(EVENTS_STREAM, SINK_CONSUMER)).num_waiting == sinks:
-                return
-            await asyncio.sleep(0.05)
+    await until_awaited(
+        partial(producer.nats.jetstream().consumer_info, EVENTS_STREAM, SINK_CONSUMER),
+        lambda info: info.num_waiting == sinks,
+    )
 
 
 async def test_two_sinks_share_the_work(settings: Settings, producer: Producer, ch: Client) -> None:

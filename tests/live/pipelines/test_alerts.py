@@ -390,9 +390,7 @@ class TestSidecar:
         instance: dg.DagsterInstance,
         ch: Client,
     ) -> None:
-        sidecar = SidecarProcess(settings, STREAM_MAX_CONNECTIONS_PER_COMPANY="1")
-        sidecar.start()
-        try:
+        with SidecarProcess(settings, STREAM_MAX_CONNECTIONS_PER_COMPANY="1") as sidecar:
             watched = settings.model_copy(
                 update={
                     "port_analytics": int(sidecar.url.rpartition(":")[2]),
@@ -410,8 +408,6 @@ class TestSidecar:
             [(_, key, text)] = told(receiver)
             assert key == "sidecar/failures"
             assert "12 of 13 were refused" in text
-        finally:
-            sidecar.stop()
         result = tick(instance, watched, cursor)
         # Its patience is a minute: it is open, and nobody is told yet.
         assert "sidecar/away" in str(result.skip_reason)

@@ -39,12 +39,8 @@ def token(
 @pytest.fixture
 def guarded(settings: Settings) -> Iterator[SidecarProcess]:
     """A sidecar that wants HS256 tokens."""
-    process = SidecarProcess(settings, JWT_SECRET=SECRET, **STREAMING_ONLY)
-    process.start()
-    try:
+    with SidecarProcess(settings, JWT_SECRET=SECRET, **STREAMING_ONLY) as process:
         yield process
-    finally:
-        process.stop()
 
 
 def ask(url: str, authorization: str | None, query: str = "companyId=company-a") -> httpx.Response:
@@ -333,14 +329,10 @@ def test_key_set_that_cannot_be_read_fails_closed(settings: Settings) -> None:
     key = keys.add("first")
     keys.server.shutdown()
     keys.server.server_close()
-    sidecar = SidecarProcess(settings, JWT_JWKS_URL=keys.url, **STREAMING_ONLY)
-    sidecar.start()
-    try:
+    with SidecarProcess(settings, JWT_JWKS_URL=keys.url, **STREAMING_ONLY) as sidecar:
         answer = ask(sidecar.url, f"Bearer {token(key, 'RS256', 'first')}")
         assert answer.status_code == 503
         assert answer.headers["retry-after"] == "5"
-    finally:
-        sidecar.stop()
 
 
 def test_address_that_is_not_loopback_needs_authentication(settings: Settings) -> None:

@@ -33,14 +33,10 @@ def of(start: int, stop: int, companies: str) -> list[int]:
 @pytest.fixture
 def sidecar(settings: Settings) -> Iterator[SidecarProcess]:
     """Its sink stores 300 events at once, and fewer only at its end."""
-    process = SidecarProcess(
+    with SidecarProcess(
         settings, CLICKHOUSE_BATCH_SIZE="300", CLICKHOUSE_BATCH_TIMEOUT_MS="600000"
-    )
-    process.start()
-    try:
+    ) as process:
         yield process
-    finally:
-        process.stop()
 
 
 async def test_events_of_several_companies_come_in_the_streams_order(

@@ -57,9 +57,7 @@ async def test_streams_over_a_limit_are_refused_until_one_has_gone(
 
 
 def test_streaming_switched_off_leaves_the_other_half_working(settings: Settings) -> None:
-    sidecar = SidecarProcess(settings, STREAMING_ENABLED="false")
-    sidecar.start()
-    try:
+    with SidecarProcess(settings, STREAMING_ENABLED="false") as sidecar:
         for method, path in (
             ("GET", "/stream/updates?companyId=c"),
             ("POST", "/stream/ticket"),
@@ -72,8 +70,6 @@ def test_streaming_switched_off_leaves_the_other_half_working(settings: Settings
         assert (health["status"], health["streaming"]["enabled"]) == ("ok", False)
         for path in ("/cohort?companyId=c", "/health"):
             assert ask(sidecar, path).status_code == 200
-    finally:
-        sidecar.stop()
 
 
 async def test_without_nats_a_stream_is_refused_with_a_time_to_return(

@@ -24,14 +24,10 @@ MADE = re.compile(r"[0-9a-f]{32}")
 @pytest.fixture
 def sidecar(settings: Settings) -> Iterator[SidecarProcess]:
     """A sidecar that stores soon and cuts slow readers early."""
-    process = SidecarProcess(
+    with SidecarProcess(
         settings, CLICKHOUSE_BATCH_TIMEOUT_MS="100", STREAM_BUFFER_BYTES="65536"
-    )
-    process.start()
-    try:
+    ) as process:
         yield process
-    finally:
-        process.stop()
 
 
 def test_an_answer_names_its_request_and_a_fault_is_logged_under_that_name(

@@ -110,9 +110,7 @@ async def test_replay_reaches_behind_memory_into_the_stream(
     settings: Settings, producer: Producer
 ) -> None:
     """With the warehouse off only JetStream has what the ring of 2,000 events has lost."""
-    process = SidecarProcess(settings, CLICKHOUSE_ENABLED="false")
-    process.start()
-    try:
+    with SidecarProcess(settings, CLICKHOUSE_ENABLED="false") as process:
         async with open_stream(process.url) as stream:
             await stream.until_connected()
             await producer.numbers(0, 1)
@@ -123,8 +121,6 @@ async def test_replay_reaches_behind_memory_into_the_stream(
         await until_read(process.url, 7201)
         async with open_stream(process.url, last_id=first.id) as stream:
             events = await stream.take(6000)
-    finally:
-        process.stop()
     assert [json.loads(e.data)["n"] for e in events] == list(range(1, 6001))
 
 
@@ -213,9 +209,7 @@ async def test_types_filter_sends_only_those(sidecar: SidecarProcess, producer: 
 
 
 async def test_heartbeat_is_a_comment_without_id(settings: Settings) -> None:
-    process = SidecarProcess(settings, STREAM_HEARTBEAT_S="0.2")
-    process.start()
-    try:
+    with SidecarProcess(settings, STREAM_HEARTBEAT_S="0.2") as process:
         async with (
             httpx.AsyncClient() as client,
             client.stream("GET", f"{process.url}/stream/updates?companyId=c") as response,
@@ -223,8 +217,6 @@ async def test_heartbeat_is_a_comment_without_id(settings: Settings) -> None:
             chunks = response.aiter_text()
             await anext(chunks)
             assert await anext(chunks) == ":heartbeat\n\n"
-    finally:
-        process.stop()
 
 
 async def test_drain_says_goodbye_with_a_random_pause(sidecar: SidecarProcess) -> None:
