@@ -8,7 +8,9 @@ recreated stream, whose sequence starts anew, from the one before.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple, Self
+from typing import Self
+
+import msgspec
 
 # A resume point that is no event: everything up to this sequence has been seen.
 POSITION = "position"
@@ -20,7 +22,7 @@ IMPORT_SEQ = 2**62
 _ID = re.compile(r"(?P<subject>[^\s\x00-\x1f]{1,255})-(?P<seq>\d{1,19})-(?P<ms>\d{1,14})")
 
 
-class EventId(NamedTuple):
+class EventId(msgspec.Struct, frozen=True, gc=False):
     """Subject (or `position`), sequence in the stream, and epoch milliseconds."""
 
     subject: str

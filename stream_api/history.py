@@ -277,7 +277,8 @@ async def in_order(sources: Sequence[AsyncIterator[list[Entry]]]) -> AsyncIterat
             return
         # Up to the lowest of the batches' ends nothing can come in between any more.
         upto = min(batch[-1].seq for batch in batches.values())
-        yield sorted(e for batch in batches.values() for e in batch if e.seq <= upto)
+        due = (e for batch in batches.values() for e in batch if e.seq <= upto)
+        yield sorted(due, key=lambda entry: entry.seq)
         batches = {n: [e for e in batch if e.seq > upto] for n, batch in batches.items()}
 
 

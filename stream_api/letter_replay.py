@@ -105,10 +105,10 @@ class LetterReplay:
             raw = await self._box.raw(letter)
         except BytesLostError as lost:
             return Replayed(letter.id, Outcome.REFUSED, detail=str(lost))
-        subject, seq, ms = letter.id
-        if letter.id.is_import:
-            return accept_history(subject, raw, int(time.time() * 1000), ms)
-        return accept(subject, seq, ms, raw)
+        own = letter.id
+        if own.is_import:
+            return accept_history(own.subject, raw, int(time.time() * 1000), own.ms)
+        return accept(own.subject, own.seq, own.ms, raw)
 
     async def _store(self, events: Sequence[Event]) -> dict[EventId, str]:
         """Insert the events; returns those that the engine refuses with its words."""

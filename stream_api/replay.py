@@ -185,7 +185,9 @@ class Replay:
         if wanted.is_position:
             return wanted.seq >= channel.floor
         entries = channel.after(wanted.seq - 1)
-        return entries is not None and entries[:1] != [] and entries[0][:2] == wanted[1:]
+        if not entries:
+            return False
+        return (entries[0].seq, entries[0].ms) == (wanted.seq, wanted.ms)
 
 
 def bounded(entries: list[Entry]) -> Iterator[list[Entry]]:

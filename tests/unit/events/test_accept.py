@@ -6,6 +6,7 @@ import json
 from datetime import date
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -185,15 +186,19 @@ json_values = st.recursive(
             ["userId", "metricName", "value", "periodStart", "timestamp", "dimensions", "data", "x"]
         ),
         json_values,
-    )
+    ),
+    st.sampled_from(["", " ", "\n", "\r\n\t"]),
 )
-def test_any_object_is_decided_and_an_accepted_one_survives_whole(extra: dict[str, Any]) -> None:
+def test_any_object_is_decided_and_an_accepted_one_survives_whole(
+    extra: dict[str, Any], space: str
+) -> None:
     payload = {"companyId": "c-1", **extra}
     # JSON has no surrogates that stand alone; neither has Python's encoder a way to refuse them.
-    raw = json.dumps(payload).encode()
+    raw = (space + json.dumps(payload, separators=(f"{space},", f":{space}")) + space).encode()
     decided = decide(raw)
     if isinstance(decided, Event):
         assert json.loads(decided.payload) == json.loads(raw)
+        assert decided.payload == msgspec.json.format(raw, indent=-1)
         assert b"\n" not in decided.payload
         assert b"\r" not in decided.payload
 
