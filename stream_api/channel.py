@@ -11,10 +11,12 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+
+import msgspec
 
 from stream_api import frames
 from stream_api.connection import Connection
+from stream_api.group import Group
 
 # Separates the companies in the name of a channel of several.
 SEVERAL = ","
@@ -23,7 +25,7 @@ RING_EVENTS = 2000
 RING_BYTES = 1024 * 1024
 
 
-class Entry(NamedTuple):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """One event as it is sent: stream sequence, stream time in epoch ms, event name, SSE frame."""
 
     seq: int
@@ -35,9 +37,6 @@ class Entry(NamedTuple):
 def companies_of(name: str) -> list[str]:
     """The companies whose events a channel of that name carries."""
     return name.split(SEVERAL)
-
-
-Group = tuple[frozenset[str] | None, bool]
 
 
 class Channel:
@@ -53,6 +52,7 @@ class Channel:
         "_frame",
         "_loop",
         "_on_flush",
+        "_on_slow",
         "_pace",
         "_pending",
         "_ring_bytes",
@@ -69,12 +69,15 @@ class Channel:
         floor: int,
         pace_seconds: float,
         buffer_bytes: int,
-        on_flush: Callable[[list[Entry], int, list[Connection]], None],
+        *,
+        on_flush: Callable[[list[Entry], int], None],
+        on_slow: Callable[[list[Connection]], None],
     ) -> None:
         self.company_id = company_id
         self.floor = floor
         self.ring: deque[Entry] = deque()
-        self.groups: dict[Group, set[Connection]] = {}
+        # By event names and framing.
+        self.groups: dict[tuple[frozenset[str] | None, bool], Group] = {}
         self._ring_bytes = 0
         self._pace = pace_seconds
         self._pending: list[Entry] = []
@@ -82,6 +85,7 @@ class Channel:
         self._sent_at = 0.0
         self._buffer_bytes = buffer_bytes
         self._on_flush = on_flush
+        self._on_slow = on_slow
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -137,23 +141,22 @@ class Channel:
     def attach(self, connection: Connection) -> None:
         """Make a connection live: it gets exactly what is published from now on."""
         self.flush()  # what waits for the next frame is older than this connection
-        self.groups.setdefault(connection.group, set()).add(connection)
+        self.groups.setdefault((connection.types, connection.framed), Group()).add(connection)
 
-    def detach(self, connection: Connection) -> bool:
-        """Forget a connection; True when it was live here."""
-        group = self.groups.get(connection.group)
-        if group is None or connection not in group:
-            return False
-        group.discard(connection)
-        if not group:
-            del self.groups[connection.group]
-        return True
+    def detach(self, connection: Connection) -> None:
+        """Forget a connection that may be live here."""
+        if connection.group is None:
+            return
+        connection.group.discard(connection)
+        kind = (connection.types, connection.framed)
+        if not self.groups[kind]:
+            del self.groups[kind]
 
     def flush(self) -> None:
         """Write what is pending to every live connection, one write each.
 
-        A connection with too much unsent is left out and handed to `on_flush` as slow. What was
-        unsent before this write decides, so that one large event never cuts a reader that keeps up.
+        `on_flush` is told of the entries and the number of deliveries, `on_slow` of connections
+        with too much unsent.
         """
         if self._frame is not None:
             self._frame.cancel()
@@ -165,16 +168,14 @@ class Channel:
         deliveries = 0
         slow: list[Connection] = []
         for (types, framed), group in self.groups.items():
-            wanted = [e.frame for e in entries if types is None or e.name in types]
+            wanted = entries if types is None else [e for e in entries if e.name in types]
             if not wanted:
                 continue
-            data = wanted[0] if len(wanted) == 1 else b"".join(wanted)
+            data = wanted[0].frame if len(wanted) == 1 else b"".join([e.frame for e in wanted])
             if framed:
                 data = frames.chunk(data)
-            for connection in group:
-                if connection.behind and connection.unsent_bytes() > self._buffer_bytes:
-                    slow.append(connection)
-                else:
-                    connection.write(data)
+            slow += group.write(data, self._buffer_bytes)
             deliveries += len(wanted) * len(group)
-        self._on_flush(entries, deliveries, slow)
+        self._on_flush(entries, deliveries)
+        if slow:
+            self._on_slow(slow)

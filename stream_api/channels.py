@@ -14,7 +14,8 @@ class Channels:
         self._make = make
         self._single: dict[str, Channel] = {}
         self._joined: dict[str, Channel] = {}
-        self._joined_by_company: dict[str, list[Channel]] = {}
+        # What an event of a company goes to: its own channel, and those that it is one of.
+        self._by_company: dict[str, list[Channel]] = {}
 
     def find(self, name: str) -> Channel | None:
         """The channel of a company or of several, if there is one."""
@@ -25,6 +26,7 @@ class Channels:
         channel = self._single.get(company_id)
         if channel is None:
             channel = self._single[company_id] = self._make(company_id, floor)
+            self._by_company.setdefault(company_id, []).append(channel)
         return channel
 
     def all(self) -> list[Channel]:
@@ -37,9 +39,9 @@ class Channels:
 
     def of(self, company_id: str, floor: int) -> Sequence[Channel]:
         """The channels that a company's event goes to: its own, and those that it is one of."""
-        own = self.get(company_id, floor)
-        joined = self._joined_by_company.get(company_id)
-        return (own, *joined) if joined else (own,)
+        if company_id not in self._single:
+            self.get(company_id, floor)
+        return self._by_company[company_id]
 
     def join(self, name: str, floor: int) -> None:
         """Make sure of the channel of several companies; its ring has what is above `floor`."""
@@ -47,13 +49,13 @@ class Channels:
             return
         channel = self._joined[name] = self._make(name, floor)
         for company in companies_of(name):
-            self._joined_by_company.setdefault(company, []).append(channel)
+            self._by_company.setdefault(company, []).append(channel)
 
     def part(self, name: str) -> None:
         """Forget the channel of several companies: no stream is open for it any more."""
         channel = self._joined.pop(name)
         for company in companies_of(name):
-            others = self._joined_by_company[company]
+            others = self._by_company[company]
             others.remove(channel)
             if not others:
-                del self._joined_by_company[company]
+                del self._by_company[company]

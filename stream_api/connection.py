@@ -10,10 +10,13 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from config.logging import REQUEST_ID
 from stream_api import frames
+
+if TYPE_CHECKING:
+    from stream_api.group import Group
 
 # What one send of a queued stream carries, so that the server's own buffer stays small.
 PIECE_BYTES = 64 * 1024
@@ -55,8 +58,10 @@ class Connection:
         "company_id",
         "ended",
         "expiry",
+        "group",
         "replayed",
         "request_id",
+        "socket",
         "stalled_since",
         "types",
         "unsent_seen",
@@ -73,6 +78,10 @@ class Connection:
         self.ended: Ending | None = None
         self.replayed = 0
         self.attached = False
+        # The streams that it is written to with, while it is live.
+        self.group: Group | None = None
+        # The number of a socket that nobody else writes to; None when there is no such.
+        self.socket: int | None = None
         # Whether a write has left bytes over; only then `unsent_bytes` is worth the question.
         self.behind = False
         # Which of the hub's slices of a heartbeat period this stream gets its heartbeat in.
@@ -80,11 +89,6 @@ class Connection:
         self.stalled_since: float | None = None
         self.unsent_seen = 0
         self.expiry: asyncio.TimerHandle | None = None
-
-    @property
-    def group(self) -> tuple[frozenset[str] | None, bool]:
-        """Connections of one group are sent the very same bytes."""
-        return (self.types, self.framed)
 
     def write(self, data: bytes) -> None:
         """Queue bytes for the client; never waits. Framed bytes for a framed connection."""
@@ -108,7 +112,10 @@ class Connection:
 
 
 class DirectConnection(Connection):
-    """Writes to the server's transport. Costs no task, no queue and no wake-up a delivery."""
+    """Writes to the server's transport. Costs no task, no queue and no wake-up a delivery.
+
+    Once its request is over, its group writes to the socket itself while nothing is unsent.
+    """
 
     __slots__ = ("_transport",)
 
@@ -119,6 +126,30 @@ class DirectConnection(Connection):
     ) -> None:
         super().__init__(company_id, types)
         self._transport = transport
+
+    def own_socket(self, number: int) -> None:
+        """Nobody else writes to the socket from now on."""
+        self.socket = number
+        if self.group is not None:
+            self.group.free(self)
+
+    def lose_socket(self) -> None:
+        """The socket is about to be closed."""
+        if self.group is not None:
+            self.group.hold(self)
+        self.socket = None
+
+    def fall_behind(self) -> None:
+        """A write has left bytes over."""
+        self.behind = True
+        if self.group is not None:
+            self.group.hold(self)
+
+    def catch_up(self) -> None:
+        """They have gone."""
+        self.behind = False
+        if self.group is not None:
+            self.group.free(self)
 
     def write(self, data: bytes) -> None:
         self._transport.write(data)

@@ -27,13 +27,9 @@ def parse_delivery(reply: bytes) -> Delivery:
         ValueError: `reply` is no acknowledgement subject.
     """
     tokens = reply.split(b".")
-    shift = 0 if len(tokens) == _PLAIN_TOKENS else 2
+    first = 5 if len(tokens) == _PLAIN_TOKENS else 7
     try:
-        return Delivery(
-            int(tokens[5 + shift]),
-            int(tokens[6 + shift]),
-            int(tokens[7 + shift]) // 1_000_000,
-            int(tokens[8 + shift]),
-        )
-    except IndexError:
+        stream_seq, consumer_seq, ns, pending = tokens[first : first + 4]
+        return Delivery(int(stream_seq), int(consumer_seq), int(ns) // 1_000_000, int(pending))
+    except ValueError:
         raise ValueError(f"{reply!r} is no JetStream acknowledgement subject") from None

@@ -86,7 +86,24 @@ class Feed:
             return
         self._heard_at = time.monotonic()
         try:
-            self._publish(messages)
+            events: list[Event] = []
+            delivery = None
+            for subject, reply, data in messages:
+                following = parse_delivery(reply)
+                if following.consumer_seq != self._consumer_seq + 1:
+                    self.restart("sequence_gap")
+                    break
+                delivery = following
+                self._consumer_seq = delivery.consumer_seq
+                decided = accept(subject_text(subject), delivery.stream_seq, delivery.ms, data)
+                if isinstance(decided, Event):
+                    events.append(decided)
+                else:
+                    self._reject(decided)
+            if delivery is not None:
+                self._hub.publish(events, delivery.stream_seq, delivery.ms)
+                if delivery.pending == 0:
+                    self.caught_up.set()
         except Exception as error:
             self._fault = error
             self.restart("fault")
@@ -185,23 +202,3 @@ class Feed:
                 "event not streamed",
                 extra=fields(event=decided.id, reason=decided.reason.value, detail=decided.detail),
             )
-
-    def _publish(self, messages: list[WireMessage]) -> None:
-        events: list[Event] = []
-        delivery = None
-        for subject, reply, data in messages:
-            following = parse_delivery(reply)
-            if following.consumer_seq != self._consumer_seq + 1:
-                self.restart("sequence_gap")
-                break
-            delivery = following
-            self._consumer_seq = delivery.consumer_seq
-            decided = accept(subject_text(subject), delivery.stream_seq, delivery.ms, data)
-            if isinstance(decided, Event):
-                events.append(decided)
-            else:
-                self._reject(decided)
-        if delivery is not None:
-            self._hub.publish(events, delivery.stream_seq, delivery.ms)
-            if delivery.pending == 0:
-                self.caught_up.set()

@@ -61,8 +61,14 @@ class Hub:
         # One life of the stream: its creation time in epoch ms tells it from a recreated one.
         self.stream_created_ms = 0
         self.start_seq = 0
-        self.position = EventId.position(0, 0)
+        # Sequence and stream time of what was read last.
+        self._read = (0, 0)
         self._life_began = asyncio.Event()
+
+    @property
+    def position(self) -> EventId:
+        """The resume point behind what was read last."""
+        return EventId.position(*self._read)
 
     # --- events in ------------------------------------------------------------------------
 
@@ -76,7 +82,7 @@ class Hub:
         first_life = self.stream_created_ms == 0
         self.stream_created_ms = created_ms
         self.start_seq = after_seq
-        self.position = EventId.position(after_seq, max(ms, created_ms))
+        self._read = (after_seq, max(ms, created_ms))
         # In this order: who is cut in between comes back with its old id, and is told then.
         lost = frames.control_frame(
             "reset", {"reason": ResetReason.OTHER_STREAM.value, "oldestAvailable": None}
@@ -104,7 +110,7 @@ class Hub:
             for channel in self._channels.of(event.company_id, self.start_seq):
                 if channel.publish(entry):
                     due.append(channel)
-        self.position = EventId.position(seq, ms)
+        self._read = (seq, ms)
         if self._waiters:
             for wanted, waiter in self._waiters:
                 if wanted <= seq and not waiter.done():
@@ -295,9 +301,15 @@ class Hub:
         return iter(self._channels.all())
 
     def _make_channel(self, name: str, floor: int) -> Channel:
-        return Channel(name, floor, self._pace_seconds, self._buffer_bytes, self._flushed)
+        return Channel(
+            name,
+            floor,
+            self._pace_seconds,
+            self._buffer_bytes,
+            on_flush=self._metrics.delivered,
+            on_slow=self._cut_slow,
+        )
 
-    def _flushed(self, entries: list[Entry], deliveries: int, slow: list[Connection]) -> None:
-        self._metrics.delivered(entries, deliveries)
+    def _cut_slow(self, slow: list[Connection]) -> None:
         for connection in slow:
             self.cut(connection, Ending.SLOW)

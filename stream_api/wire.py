@@ -77,45 +77,47 @@ class Cutter:
         reading: bytes | None = None
         at = 0
         while (line_end := data.find(b"\r\n", at)) >= 0:
-            begin = line_end + 2
+            begin = stop = line_end + 2
             tokens = data[at:line_end].split(b" ")
-            is_message = tokens[0] in MESSAGES
-            stop = begin + int(tokens[-1]) + 2 if is_message else begin
-            if stop > len(data):
-                self._whole = stop - at
-                break
+            sid = None
+            if tokens[0] in MESSAGES:
+                sid = tokens[2]
+                stop += int(tokens[-1]) + 2
+                if stop > len(data):
+                    self._whole = stop - at
+                    break
             if at >= TURN_BYTES:
                 self.more = True
                 break
-            if not is_message or tokens[2] not in self._readers:
+            if sid not in self._readers:
                 others.append(data[at:stop])
             elif len(tokens) > 4 and tokens[3].startswith(ACK_PREFIX):
                 # `MSG subject sid reply size`, or `HMSG` with the size of the headers before.
                 if tokens[0] == b"HMSG":
                     begin += int(tokens[4])
-                if tokens[2] != reading:
-                    found = self._hand_over(reading, found)
-                    reading = tokens[2]
+                if sid != reading:
+                    self._hand_over(reading, found)
+                    reading, found = sid, []
                 found.append((tokens[1], tokens[3], data[begin : stop - 2]))
             else:
-                found = self._hand_over(reading, found)
-                self._readers[tokens[2]].on_status(_status(tokens, data[begin:stop]))
+                self._hand_over(reading, found)
+                reading = None
+                self._readers[sid].on_status(_status(tokens, data[begin:stop]))
             at = stop
         self._hand_over(reading, found)
-        self._held += data[at:]
-        return b"".join(others)
+        if at < len(data):
+            self._held += data[at:]
+        return b"".join(others) if others else b""
 
     def clear(self) -> None:
         """Forget what is held: the connection is gone."""
         self._held.clear()
         self.more = False
 
-    def _hand_over(self, sid: bytes | None, found: list[WireMessage]) -> list[WireMessage]:
-        """Empties `found`."""
+    def _hand_over(self, sid: bytes | None, found: list[WireMessage]) -> None:
         # A status may have made a reader leave.
-        if found and sid in self._readers:
+        if sid in self._readers:
             self._readers[sid].on_messages(found)
-        return []
 
 
 def _status(tokens: list[bytes], body: bytes) -> Status:

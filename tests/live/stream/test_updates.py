@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
+from email.utils import parsedate_to_datetime
 
 import httpx
 import pytest
@@ -16,6 +18,19 @@ from tests.live.api import samples
 from tests.live.conftest import NatsProcess
 from tests.live.producer import Producer
 from tests.live.sidecar import SidecarProcess, open_stream, until_read
+from tests.live.waiting import until
+
+
+async def test_answer_is_dated_by_its_own_second(sidecar: SidecarProcess) -> None:
+    def date() -> float:
+        headers = httpx.get(f"{sidecar.url}/health/live").headers
+        [value] = headers.get_list("date")
+        return parsedate_to_datetime(value).timestamp()
+
+    before = int(time.time())
+    first = await asyncio.to_thread(date)
+    assert before <= first <= time.time()
+    await until(date, lambda second: second > first)
 
 
 async def test_published_event_arrives_with_its_id(
