@@ -1,7 +1,7 @@
 """One open stream's way to its client, in two kinds that the hub treats alike.
 
-`DirectConnection` writes to the socket's transport itself: the request that opened it is over, and
-nothing but the transport is kept in memory for it. `QueuedConnection` hands the bytes to a
+`DirectConnection` has the socket and its transport: the request that opened it is over, and nothing
+else is kept in memory for it. `QueuedConnection` hands the bytes to a
 response that any ASGI server can carry.
 """
 

@@ -2,7 +2,7 @@
 
 An SSE stream needs nothing of a request once its head is written. `StreamingProtocol` lets the
 route hand the connection's transport to the hub and end the request: its task, scope and parser go,
-which is what memory an open stream costs, and a delivery becomes one `transport.write`.
+which is what memory an open stream costs, and a delivery becomes one write to the socket.
 """
 
 from __future__ import annotations

@@ -159,8 +159,10 @@ SCENARIOS: dict[str, Scenario] = {
     "rate-100": Delivery(
         "1,000 clients of one company, 100 events/s", ("paced", *UNPACED), 1000, 1, 100
     ),
+    # Long enough that each server's heartbeats, one a client in 30 s, are in it: beside so few
+    # events they are felt.
     "companies-1": Delivery(
-        "1,000 clients of 100 companies, 1 event/s each", UNPACED, 1000, 100, 1, seconds=10
+        "1,000 clients of 100 companies, 1 event/s each", UNPACED, 1000, 100, 1, seconds=30
     ),
     "companies-10": Delivery(
         "1,000 clients of 100 companies, 10 events/s each", UNPACED, 1000, 100, 10
