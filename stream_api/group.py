@@ -48,7 +48,9 @@ class Group:
     def free(self, connection: Connection) -> None:
         """Write to the stream's socket, if it has one for itself and nothing is unsent."""
         number = connection.socket
-        if number is not None and not connection.behind and connection in self._others:
+        if number is None or connection.behind or number in self._by_socket:
+            return
+        if connection in self._others:
             self._others.remove(connection)
             self._by_socket[number] = connection
             self._sockets.append(number)
@@ -59,7 +61,7 @@ class Group:
         The number of a closed socket may be another company's client a moment later.
         """
         number = connection.socket
-        if number is not None and number in self._by_socket:
+        if number is not None and self._by_socket.get(number) is connection:
             self._sockets.remove(number)
             del self._by_socket[number]
             self._others.add(connection)

@@ -70,7 +70,8 @@ class StreamingProtocol(HttpToolsProtocol):
         # and when they have gone, so that nobody has to ask before each write.
         connection.behind = self.transport.get_write_buffer_size() > 0
         self.transport.set_write_buffer_limits(high=0)
-        connection.own_socket(self.transport.get_extra_info("socket").fileno())
+        if not self.transport.is_closing():
+            connection.own_socket(self.transport.get_extra_info("socket").fileno())
         # The cycle thinks that it is answered, so uvicorn neither complains nor keeps it.
         self.cycle.response_complete = True
         self.cycle = None  # type: ignore[assignment]

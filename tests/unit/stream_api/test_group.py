@@ -157,6 +157,28 @@ def test_a_number_that_another_socket_has_got_is_not_written_to() -> None:
     run(check)
 
 
+def test_a_stream_is_not_mistaken_for_one_that_had_its_number() -> None:
+    async def check() -> None:
+        group = Group()
+        present, gone = Stream(), Stream()
+        for stream in (present, gone):
+            await stream.open()
+            group.add(stream.connection)
+        present.connection.own_socket(present.number)
+        gone.connection.own_socket(present.number)
+        assert {*group} == {present.connection, gone.connection}
+        group.discard(gone.connection)
+        group.write(b"to those who are in", UNLIMITED)
+        group.discard(present.connection)
+        group.write(b"to nobody", UNLIMITED)
+        present.read(100)
+        assert present.received == b"to those who are in"
+        for stream in (present, gone):
+            await stream.close()
+
+    run(check)
+
+
 def test_who_has_too_much_unsent_is_left_out_and_named() -> None:
     async def check() -> None:
         group = Group()
