@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import os
 import resource
 import sys
 from collections import Counter
-from collections.abc import Iterator
 
 import uvloop
 
@@ -78,7 +76,8 @@ def main() -> int:
         find_k6()
         _allow_files(given.users + given.k6_users + SPARE_FILES)
         print(f"{given.users} users and {given.k6_users} of k6 on a system of their own …")
-        with world() as made, _sidecar(made, given.lifetime_seconds) as sidecar:
+        lifetime = {"STREAM_MAX_LIFETIME_S": str(given.lifetime_seconds)}
+        with world() as made, SidecarProcess(made.settings, **lifetime) as sidecar:
             outcome, k6 = uvloop.run(run(made, sidecar.url, given))
     except (K6Error, ChildError) as error:
         sys.stderr.write(f"{error}\n")
@@ -93,12 +92,6 @@ def main() -> int:
         return 0
     print("A threshold is missed. Next: look at the load average, then at docs/operations.md")
     return 1
-
-
-@contextlib.contextmanager
-def _sidecar(made: World, lifetime_seconds: int) -> Iterator[SidecarProcess]:
-    with SidecarProcess(made.settings, STREAM_MAX_LIFETIME_S=str(lifetime_seconds)) as process:
-        yield process
 
 
 def _allow_files(wanted: int) -> None:
