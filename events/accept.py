@@ -231,7 +231,7 @@ def _check_length(text: str, member: str, limit: int) -> None:
 
 def _minified(raw: bytes) -> bytes:
     """Valid JSON without white space between its tokens, each token as it was written."""
-    # Most events have none anywhere, and looking for it is a tenth of the work.
+    # Most events have none anywhere, and looking for it is less work.
     if len(raw.split(None, 1)[0]) == len(raw):
         return raw
     return msgspec.json.format(raw, indent=-1)

@@ -88,10 +88,6 @@ class Channel:
         self._on_slow = on_slow
         self._loop = asyncio.get_running_loop()
 
-    @property
-    def connection_count(self) -> int:
-        return sum(len(group) for group in self.groups.values())
-
     def connections(self) -> Iterator[Connection]:
         """All live connections, in a list of its own so that the caller may end some."""
         return iter([c for group in self.groups.values() for c in group])

@@ -1,9 +1,9 @@
 """Live streams that are sent the very same bytes, and the shortest way to send them.
 
 A stream that has its socket for itself, with nothing unsent, is written to by the socket's number:
-one system call, past its transport and without a look at its objects. An event of a small company
-finds those out of the processor's caches, at 1.2 us a stream. All other streams, and what a socket
-does not take, go the way of `Connection.write`.
+one system call, past its transport and without a look at its objects, which an event of a small
+company finds out of the processor's caches. All other streams, and what a socket does not take, go
+the way of `Connection.write`.
 """
 
 from __future__ import annotations

@@ -130,7 +130,7 @@ class DrainingServer(uvicorn.Server):
         """Wait for the end.
 
         uvicorn's own loop looks ten times a second whether it is there, and makes the date header
-        meanwhile; a wake-up of an idle process costs 100 us.
+        meanwhile. An idle process pays for each wake-up.
         """
         await self._ending.wait()
 

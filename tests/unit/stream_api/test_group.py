@@ -64,6 +64,15 @@ class Stream(asyncio.Protocol):
         self.client.close()
 
 
+async def open_streams(group: Group) -> tuple[Stream, Stream]:
+    """Two streams of the group."""
+    pair = Stream(), Stream()
+    for stream in pair:
+        await stream.open()
+        group.add(stream.connection)
+    return pair
+
+
 def run(check: Callable[[], Awaitable[None]]) -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
 
@@ -160,10 +169,7 @@ def test_a_number_that_another_socket_has_got_is_not_written_to() -> None:
 def test_a_stream_is_not_mistaken_for_one_that_had_its_number() -> None:
     async def check() -> None:
         group = Group()
-        present, gone = Stream(), Stream()
-        for stream in (present, gone):
-            await stream.open()
-            group.add(stream.connection)
+        present, gone = await open_streams(group)
         present.connection.own_socket(present.number)
         gone.connection.own_socket(present.number)
         assert {*group} == {present.connection, gone.connection}
@@ -182,10 +188,8 @@ def test_a_stream_is_not_mistaken_for_one_that_had_its_number() -> None:
 def test_who_has_too_much_unsent_is_left_out_and_named() -> None:
     async def check() -> None:
         group = Group()
-        reading, stalled = Stream(), Stream()
+        reading, stalled = await open_streams(group)
         for stream in (reading, stalled):
-            await stream.open()
-            group.add(stream.connection)
             stream.connection.own_socket(stream.number)
         data = b"x" * 50_000
         # What was unsent before a write decides: the first one is taken whatever its size.
