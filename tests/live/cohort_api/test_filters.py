@@ -10,7 +10,8 @@ import psycopg
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cohort_filters import User, compile_predicate, explain, parse_filters
+from cohort_filters import FilterError, User, compile_predicate, explain, parse_filters
+from cohort_filters.schema import MAX_PARTS
 from sql import statement
 
 COMPANY = "company-a"
@@ -38,8 +39,19 @@ def deeper(inner: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[s
     return st.tuples(leaves() | st.just({}), nested.filter(bool)).map(lambda two: two[0] | two[1])
 
 
+def is_small_enough(raw: dict[str, Any]) -> bool:
+    """Whether the language takes so many parts; a filter that it refuses otherwise is a failure."""
+    try:
+        parse_filters(raw)
+    except FilterError as error:
+        return str(error) != f"filters have more than {MAX_PARTS} parts"
+    return True
+
+
 # Three levels of and, or, not; the language allows five.
-filters = leaves() | deeper(leaves() | deeper(leaves() | deeper(leaves())))
+filters = (leaves() | deeper(leaves() | deeper(leaves() | deeper(leaves())))).filter(
+    is_small_enough
+)
 word = st.none() | st.sampled_from(WORDS)
 moments = st.integers(0, 4 * 86_400).map(
     lambda seconds: datetime(2024, 12, 30, tzinfo=UTC) + timedelta(seconds=seconds)
